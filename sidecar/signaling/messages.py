@@ -1,0 +1,115 @@
+"""What two nodes say to each other about a call (DESIGN D3, D4): kinds and bodies, before signing and sealing.
+
+Everything that matters is inside the signed payload, because upstream's signature covers nothing else
+(alephnet.md section 1.4). ``Signal`` is that payload as a value; ``signaling.sealing`` turns it into a leaf.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+PAYLOAD_VERSION = 1
+
+
+class Kind(StrEnum):
+    """Message kinds; a reader ignores and counts the ones it does not know."""
+
+    INVITE = "invite"
+    """Caller to callee: a call exists. Between contacts it carries the offer."""
+    RECEIPT = "receipt"
+    """A contact's device opened the invitation (before any decision of its user)."""
+    RINGING = "ringing"
+    """The callee's user is being alerted."""
+    ACCEPT = "accept"
+    """The callee takes the call: the answer for a contact, the callee's offer for a stranger."""
+    ANSWER = "answer"
+    """The caller's answer to an offer that came inside an accept."""
+    REJECT = "reject"
+    """The callee's user declined."""
+    BUSY = "busy"
+    """The callee is in another call."""
+    CANCEL = "cancel"
+    """The caller gave up before an accept, or took another device's accept."""
+    END = "end"
+    """Either side leaves a call."""
+
+
+class Body(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """Base of all bodies: members unknown to this version are ignored."""
+
+
+class InviteBody(Body, frozen=True, kw_only=True):
+    """``session``: 128 random bits in hex naming ``calls/s/<session>#``, where the rest of the call runs."""
+
+    call_type: str
+    session: str
+    display_name: str
+    sdp: str | None = None
+
+
+class AcceptBody(Body, frozen=True, kw_only=True):
+    """``sdp_type`` is ``answer`` (then ``offer_digest`` names the offer, SHA-256 hex) or ``offer``."""
+
+    sdp: str
+    sdp_type: str
+    offer_digest: str | None = None
+    display_name: str = ""
+
+
+class AnswerBody(Body, frozen=True, kw_only=True):
+    """The caller's answer; ``offer_digest`` is the SHA-256 hex of the offer it answers."""
+
+    sdp: str
+    offer_digest: str
+
+
+class ReasonBody(Body, frozen=True, kw_only=True):
+    """Reject, busy, cancel, end: ``reason`` is an ``EndReason`` value as the sender sees it."""
+
+    reason: str
+
+
+class EmptyBody(Body, frozen=True):
+    """Receipt, ringing."""
+
+
+AnyBody = InviteBody | AcceptBody | AnswerBody | ReasonBody | EmptyBody
+
+BODIES: dict[Kind, type[AnyBody]] = {
+    Kind.INVITE: InviteBody,
+    Kind.RECEIPT: EmptyBody,
+    Kind.RINGING: EmptyBody,
+    Kind.ACCEPT: AcceptBody,
+    Kind.ANSWER: AnswerBody,
+    Kind.REJECT: ReasonBody,
+    Kind.BUSY: ReasonBody,
+    Kind.CANCEL: ReasonBody,
+    Kind.END: ReasonBody,
+}
+
+
+class Party(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One end: full SPKI base64 key, and the device where one is meant (None: every device of the user)."""
+
+    pub: str
+    device: str | None = None
+
+
+class Signal(msgspec.Struct, frozen=True, kw_only=True):
+    """One signed message; times are network time in integer milliseconds."""
+
+    kind: Kind
+    call_id: str
+    sender: Party
+    recipient: Party
+    body: AnyBody
+    epoch: str
+    gen: int
+    seq: int
+    issued_at_ms: int
+    expires_at_ms: int
+    nonce: str
+    room_id: str | None = None
+    domain_id: str | None = None
