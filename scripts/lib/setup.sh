@@ -44,3 +44,13 @@ need_node() {
     touch "$stamp"
   done
 }
+
+# need_bindings: the TypeScript packages, built when a source is newer than what was built.
+need_bindings() {
+  local dir
+  for dir in bindings/typescript bindings/electron; do
+    [ -d "$ROOT/$dir/dist" ] && [ -z "$(find "$ROOT/$dir/src" "$ROOT/$dir/package.json" -newer "$ROOT/$dir/dist" -print -quit)" ] && continue
+    say "building $dir"
+    (cd "$ROOT/$dir" && npm run --silent build >&2 && touch dist)
+  done
+}
