@@ -1,0 +1,194 @@
+"""Gun's frames and messages (gun.md sections 1, 2 and 7): text in, checked messages out, and back.
+
+A frame is one message object, a batch (a JSON array whose elements are objects or strings holding objects),
+or ``[]``, the keep-alive. :func:`read_frame` and :func:`read_message` raise only RemoteError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from sidecar.errors import RemoteError
+from sidecar.graph.core import jsjson
+from sidecar.graph.core.nodes import Graph, check_key, check_soul, read_graph, write_graph
+
+MAX_FRAME = 256 * 1024
+"""Bytes of one frame a relay of ours takes; gun.js takes 100 MiB and stalls on it."""
+MAX_BATCH = 2_000
+MAX_ID = 128
+MAX_NOTE = 4_096
+"""Bytes of an ``ok`` passed on: it may carry anything, gun.js programs use it for small answers."""
+KEEP_ALIVE = "[]"
+_ID_LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_ID_LENGTH = 12
+
+
+class Get(msgspec.Struct, frozen=True):
+    """What is asked: one soul, and a key, a key query or all keys. ``exact``: the form ``{"=": soul}``."""
+
+    soul: str
+    key: str | None = None
+    keys: Mapping[str, Any] | None = None
+    limit: int | None = None
+    exact: bool = False
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """One checked message. ``id`` is empty if the sender left it out; ``hash`` is the ``##`` of a get."""
+
+    id: str = ""
+    at: str | None = None
+    put: Graph | None = None
+    get: Get | None = None
+    ok: Any = None
+    err: str | None = None
+    dam: str | None = None
+    pid: str | None = None
+    aleph: bool = False
+    more: bool = False
+
+
+def read_frame(text: str | bytes, *, max_bytes: int = MAX_FRAME) -> list[dict[str, Any]]:
+    """The raw messages of a frame. Strings in a batch are parsed; what is no object there is refused."""
+    if len(text) > max_bytes:
+        raise RemoteError("frame-too-large")
+    parsed = _parse(text)
+    if isinstance(parsed, dict):
+        return [parsed]
+    if not isinstance(parsed, list):
+        raise RemoteError("bad-frame", "a frame is an object or an array")
+    if len(parsed) > MAX_BATCH:
+        raise RemoteError("batch-too-large")
+    raws = [_parse(item) if isinstance(item, str) else item for item in parsed]
+    if not all(isinstance(raw, dict) for raw in raws):
+        raise RemoteError("bad-frame", "a batch holds messages only")
+    return raws
+
+
+def _parse(text: str | bytes) -> Any:
+    try:
+        return jsjson.parse(text)
+    except ValueError as error:
+        raise RemoteError("bad-json") from error
+
+
+def read_message(raw: Mapping[str, Any]) -> Message:
+    """Check one message; the error's details hold its id, so that the sender can be told."""
+    message_id = _text(raw, "#", MAX_ID) or ""
+    try:
+        return Message(
+            id=message_id,
+            at=_text(raw, "@", MAX_ID),
+            put=read_graph(raw["put"]) if raw.get("put") is not None else None,
+            get=_read_get(raw["get"]) if raw.get("get") is not None else None,
+            ok=_note(raw.get("ok")),
+            err=_error_text(raw.get("err")),
+            dam=_text(raw, "dam", 32),
+            pid=_text(raw, "pid", MAX_ID),
+            aleph=raw.get("aleph") == 1,
+            more=bool(raw.get("%")),
+        )
+    except RemoteError as error:
+        raise RemoteError(error.reason, error.message, details={"id": message_id}) from error
+
+
+def _text(raw: Mapping[str, Any], name: str, longest: int) -> str | None:
+    """A member that names something; gun.js programs also send numbers as ids."""
+    value = raw.get(name)
+    if value is None or value == "":
+        return None
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        value = jsjson.number(value)
+    if not isinstance(value, str) or len(value) > longest:
+        raise RemoteError("bad-envelope", f"{name} is a short string")
+    return value
+
+
+def _error_text(raw: Any) -> str | None:
+    if raw is None or raw is False or raw == 0:
+        return None
+    return raw[:MAX_NOTE] if isinstance(raw, str) else "error"
+
+
+def _note(raw: Any) -> Any:
+    if isinstance(raw, (dict, list, str)) and len(msgspec.json.encode(raw)) > MAX_NOTE:
+        raise RemoteError("note-too-large")
+    return raw
+
+
+def _read_get(raw: Any) -> Get:
+    if not isinstance(raw, dict):
+        raise RemoteError("bad-get", "get is an object")
+    soul, key, limit = raw.get("#"), raw.get("."), raw.get("%")
+    exact = isinstance(soul, dict)
+    if isinstance(soul, dict):
+        if set(soul) != {"="}:
+            raise RemoteError("soul-query", "queries over souls are refused")
+        soul = soul["="]
+    if isinstance(key, dict):
+        if not all(isinstance(bound, (str, int, float, bool)) for bound in key.values()):
+            raise RemoteError("bad-get", "a query holds strings")
+        keys: Mapping[str, Any] | None = key
+        key = None
+    else:
+        keys = None
+        key = check_key(key) if key is not None and key != "" else None
+    size = int(limit) if isinstance(limit, (int, float)) and 0 < limit < 2**53 else None
+    return Get(check_soul(soul), key, keys, size, exact)
+
+
+def make_id(random_bytes: bytes) -> str:
+    """A message id or pid from 12 random bytes, letters and digits as gun.js makes them."""
+    return "".join(_ID_LETTERS[byte % len(_ID_LETTERS)] for byte in random_bytes[:_ID_LENGTH])
+
+
+def write(message: Mapping[str, Any]) -> str:
+    """The frame of one message."""
+    return msgspec.json.encode(message).decode()
+
+
+def write_put(message_id: str, graph: Graph, *, at: str | None = None, more: bool = False) -> str:
+    """A put, or with ``at`` the answer to a get; ``more`` tells that further parts follow."""
+    message: dict[str, Any] = {"#": message_id}
+    if at is not None:
+        message["@"] = at
+    message["put"] = write_graph(graph)
+    if more:
+        message["%"] = 1
+    return write(message)
+
+
+def write_get(message_id: str, soul: str, key: str | None = None, *, exact: bool = False) -> str:
+    """Ask for a soul or one key of it; ``exact`` uses the form that a restarted gun.js answers in full."""
+    get: dict[str, Any] = {"#": {"=": soul} if exact else soul}
+    if key is not None:
+        get["."] = key
+    return write({"#": message_id, "get": get})
+
+
+def write_ack(message_id: str, at: str, *, err: str | None = None) -> str:
+    """What the writer of a put waits for."""
+    return write({"#": message_id, "@": at, "err": err} if err else {"#": message_id, "@": at, "ok": True})
+
+
+def write_not_found(message_id: str, at: str) -> str:
+    """The answer to a get of something unknown: neither put nor ok."""
+    return write({"#": message_id, "@": at})
+
+
+def write_hello(message_id: str, pid: str, *, at: str | None = None, aleph: bool = False) -> str:
+    """The ``?`` handshake. ``aleph`` tells our own peers that this relay answers each get once and whole."""
+    message: dict[str, Any] = {"#": message_id, "dam": "?", "pid": pid}
+    if at is not None:
+        message["@"] = at
+    if aleph:
+        message["aleph"] = 1
+    return write(message)
+
+
+def write_off(message_id: str, soul: str) -> str:
+    """End a subscription (DESIGN D9); gun.js ignores control messages it does not know."""
+    return write({"#": message_id, "dam": "off", "get": {"#": soul}})
