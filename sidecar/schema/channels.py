@@ -9,7 +9,7 @@ from sidecar.schema import types as t
 from sidecar.schema.spec import Channel, Event
 
 PROTOCOL: Final = 1
-SCHEMA_SHA256: Final = "2d78650d9b0afb2b418a55fd195322fce0ee2c6e1d7f4c8e0b7568a9f8b68d56"
+SCHEMA_SHA256: Final = "025793640f1c7c7ad4ef7082a4f9ef5bbab001c09922848f1b2a19309fb92975"
 
 CHANNELS: Final[Mapping[str, Channel]] = {
     "call:initiate": Channel(

@@ -742,13 +742,12 @@ class EventItem(Value, frozen=True, kw_only=True):
 
     seq: Annotated[int, Meta(ge=0)]
     "Grows by one per event of this sidecar."
-    event: EventName
+    event: str
+    "Name of the event, `aleph:callOffer`."
     data: Any
     "In the shape of the event."
 
 
-EventName: TypeAlias = Annotated[str, Meta(max_length=128, min_length=1)]
-"Name of an event, `aleph:callOffer`."
 EventsItem: TypeAlias = EventItem | EventGap
 "What the `events` stream carries."
 
@@ -756,8 +755,8 @@ EventsItem: TypeAlias = EventItem | EventGap
 class EventsParams(Params, frozen=True, kw_only=True):
     """Params of `events`."""
 
-    types: Annotated[list[EventName], Meta(max_length=64)] | None = None
-    "All if absent."
+    types: Annotated[list[str], Meta(max_length=64)] | None = None
+    "Names of events; all if absent."
     since: Annotated[int, Meta(ge=0)] | None = None
     "Number of the last event seen."
 
@@ -1595,7 +1594,6 @@ __all__ = [
     "ErrorInfo",
     "EventGap",
     "EventItem",
-    "EventName",
     "EventsItem",
     "EventsParams",
     "Friend",
