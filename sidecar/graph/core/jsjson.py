@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 MAX_SAFE_INTEGER = 2**53 - 1
+_quote = json.JSONEncoder(ensure_ascii=False).encode
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _INTEGER_KEY = re.compile(r"(?:0|[1-9][0-9]{0,9})\Z")
 _LARGEST_INTEGER_KEY = 2**32 - 2
@@ -62,9 +63,11 @@ def _shortest_digits(value: float) -> tuple[str, int]:
 
 def string(text: str) -> str:
     """A string literal: non-ASCII raw, lone surrogates escaped."""
+    if text.isascii():
+        return _quote(text)
     if _LONE_SURROGATE.search(text):  # two halves that Python holds apart are one character in JavaScript
         text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
-    return _LONE_SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(text, ensure_ascii=False))
+    return _LONE_SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", _quote(text))
 
 
 def stringify(value: Any) -> str:
