@@ -1,0 +1,252 @@
+"""Configuration: one frozen value per subsystem, resolved once at start from JSON in upstream's shape.
+
+Unknown members are left alone (upstream's own file is merged over defaults and carries many), a member of the
+wrong type or outside its range is a ``ConfigError`` that names it. ``docs/config-sample.jsonc`` lists every
+option with its default. Named tuples, because ``dataclasses`` and ``msgspec`` are not loaded before the ready
+line (docs/adr/0005).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from sidecar.errors import LocalError
+from sidecar.log import LEVELS
+
+
+class ConfigError(LocalError):
+    """An option that cannot be used; ``details.field`` is its dotted name."""
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"{field}: {problem}", details={"field": field})
+
+
+class IceServerConfig(NamedTuple):
+    """One STUN or TURN server as an RTCIceServer names it."""
+
+    urls: tuple[str, ...]
+    username: str | None = None
+    credential: str | None = None
+
+
+class NetworkConfig(NamedTuple):
+    """Where the graph is, and which servers help with NAT."""
+
+    peers: tuple[str, ...] = ()
+    """Gun relays, ``http(s)://`` as upstream writes them or ``ws(s)://``."""
+    ice_servers: tuple[IceServerConfig, ...] = ()
+
+
+class RelayConfig(NamedTuple):
+    """What ``aleph-sidecar relay`` serves."""
+
+    host: str = "0.0.0.0"  # a relay is there for others
+    port: int = 8765
+    """0: any free port, named in the ready line."""
+    path: str = "/gun"
+    cache_mb: int = 64
+    """Megabytes of graph kept in memory."""
+
+
+class MediaConfig(NamedTuple):
+    """Which process holds the media, what it may touch and what a call sends unless told otherwise."""
+
+    process: str = "child"
+    """``child`` or ``inline`` (DESIGN D11)."""
+    ice_interfaces: tuple[str, ...] = ()
+    """Networks in CIDR form that may be gathered on; none named means all but loopback."""
+    file_folders: tuple[str, ...] = ()
+    """Absolute folders that ``file:`` sources may be under."""
+    camera: str | None = None
+    """Device id a video call starts with: of ``media:get-devices``, or ``pattern:``, ``file:``, ``null:``."""
+    microphone: str | None = None
+    """Device id a call starts with: of ``media:get-devices``, or ``tone:``, ``file:``, ``null:``."""
+    display: str | None = None
+    """X display whose screens can be shared; None means that of the environment."""
+
+
+class CallsConfig(NamedTuple):
+    """Timers of calls, in seconds (FAULTS section 1)."""
+
+    ring_timeout_s: float = 60.0
+    connect_timeout_s: float = 15.0
+    """From accept to the first connection; a candidate that needs TURN gets twice as long."""
+    suspect_s: float = 2.5
+    reconnecting_s: float = 5.0
+    lost_s: float = 30.0
+
+
+class Config(NamedTuple):
+    """The whole configuration of a node."""
+
+    network: NetworkConfig
+    relay: RelayConfig
+    media: MediaConfig
+    calls: CallsConfig
+    log_level: str
+    social: Mapping[str, Any]
+    """The object ``social:sync`` takes; the contact book checks it."""
+
+
+def resolve(document: Any) -> Config:
+    """The configuration a JSON document asks for; what it does not say takes its default.
+
+    Raises ``ConfigError`` naming the first field that cannot be used.
+    """
+    root = Section(document, "")
+    return Config(
+        network=_network(root.section("network")),
+        relay=_relay(root.section("network").section("relay")),
+        media=_media(root.section("media")),
+        calls=_calls(root.section("calls")),
+        log_level=root.section("logging").choice("level", tuple(LEVELS), "info"),
+        social=root.section("social").members,
+    )
+
+
+def peer_url(value: str, field: str) -> str:
+    """``value`` if it is the URL of a Gun relay."""
+    scheme, separator, rest = value.partition("://")
+    if scheme not in ("http", "https", "ws", "wss") or not separator or not rest.strip("/"):
+        raise ConfigError(field, "not an http, https, ws or wss URL")
+    return value
+
+
+class Section:
+    """One object of the document, read by typed accessors; ``path`` is its dotted name."""
+
+    __slots__ = ("members", "path")
+
+    def __init__(self, value: Any, path: str) -> None:
+        if value is None:
+            value = {}
+        if not isinstance(value, Mapping):
+            raise ConfigError(path or "config", "not an object")
+        self.members: Mapping[str, Any] = value
+        self.path = path
+
+    def name(self, member: str) -> str:
+        return f"{self.path}.{member}" if self.path else member
+
+    def section(self, member: str) -> Section:
+        return Section(self.members.get(member), self.name(member))
+
+    def text(self, member: str) -> str | None:
+        """A non-empty string, or None when it is absent or null."""
+        value = self.members.get(member)
+        if value is not None and (not isinstance(value, str) or not value):
+            raise ConfigError(self.name(member), "not a string with text in it")
+        return value
+
+    def choice(self, member: str, options: tuple[str, ...], default: str) -> str:
+        value = self.text(member)
+        if value is not None and value not in options:
+            raise ConfigError(self.name(member), "not one of " + ", ".join(options))
+        return value or default
+
+    def number(self, member: str, default: float, low: float, high: float) -> float:
+        value = self.members.get(member, default)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise ConfigError(self.name(member), "not a number")
+        if not low <= value <= high:
+            raise ConfigError(self.name(member), f"not from {low:g} to {high:g}")
+        return value
+
+    def integer(self, member: str, default: int, low: int, high: int) -> int:
+        value = self.number(member, default, low, high)
+        if value != int(value):
+            raise ConfigError(self.name(member), "not a whole number")
+        return int(value)
+
+    def items(self, member: str) -> list[tuple[str, Any]]:
+        """(dotted name, value) of each item of a list; a missing one is empty."""
+        value = self.members.get(member)
+        if value is None:
+            return []
+        if not isinstance(value, (list, tuple)):
+            raise ConfigError(self.name(member), "not a list")
+        return [(f"{self.name(member)}[{index}]", item) for index, item in enumerate(value)]
+
+    def texts(self, member: str, check: Callable[[str, str], str]) -> tuple[str, ...]:
+        """A list of strings, each passed through ``check(value, dotted name)``."""
+        return tuple(check(_text(item, name), name) for name, item in self.items(member))
+
+
+def _text(value: Any, field: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise ConfigError(field, "not a string with text in it")
+    return value
+
+
+def _network(section: Section) -> NetworkConfig:
+    return NetworkConfig(
+        peers=section.texts("peers", peer_url),
+        ice_servers=tuple(_ice_server(Section(item, name)) for name, item in section.items("iceServers")),
+    )
+
+
+def _ice_server(section: Section) -> IceServerConfig:
+    urls = section.members.get("urls")
+    one_or_more = Section({"urls": [urls] if isinstance(urls, str) else urls}, section.path)
+    checked = one_or_more.texts("urls", _ice_url)
+    if not checked:
+        raise ConfigError(section.name("urls"), "missing")
+    return IceServerConfig(checked, section.text("username"), section.text("credential"))
+
+
+def _ice_url(value: str, field: str) -> str:
+    if value.partition(":")[0] not in ("stun", "stuns", "turn", "turns"):
+        raise ConfigError(field, "not a stun, stuns, turn or turns URL")
+    return value
+
+
+def _relay(section: Section) -> RelayConfig:
+    default = RelayConfig()
+    path = section.text("path") or default.path
+    if not path.startswith("/"):
+        raise ConfigError(section.name("path"), "does not start with /")
+    return RelayConfig(
+        host=section.text("host") or default.host,
+        port=section.integer("port", default.port, 0, 65535),
+        path=path,
+        cache_mb=section.integer("cacheMb", default.cache_mb, 1, 65536),
+    )
+
+
+def _media(section: Section) -> MediaConfig:
+    return MediaConfig(
+        process=section.choice("process", ("child", "inline"), MediaConfig().process),
+        ice_interfaces=section.texts("iceInterfaces", _cidr),
+        file_folders=section.texts("fileFolders", _absolute),
+        camera=section.text("camera"),
+        microphone=section.text("microphone"),
+        display=section.text("display"),
+    )
+
+
+def _cidr(value: str, field: str) -> str:
+    import ipaddress  # only where somebody restricts interfaces: it is 8 ms of a 120 ms start
+
+    try:
+        ipaddress.ip_network(value, strict=False)
+    except ValueError:
+        raise ConfigError(field, "not a network in CIDR form") from None
+    return value
+
+
+def _absolute(value: str, field: str) -> str:
+    if not (value.startswith("/") or value[1:3] in (":\\", ":/")):
+        raise ConfigError(field, "not an absolute path")
+    return value
+
+
+def _calls(section: Section) -> CallsConfig:
+    default = CallsConfig()
+    return CallsConfig(
+        ring_timeout_s=section.number("ringTimeoutSeconds", default.ring_timeout_s, 15, 120),
+        connect_timeout_s=section.number("connectTimeoutSeconds", default.connect_timeout_s, 1, 120),
+        suspect_s=section.number("suspectSeconds", default.suspect_s, 0.5, 60),
+        reconnecting_s=section.number("reconnectingSeconds", default.reconnecting_s, 0.5, 120),
+        lost_s=section.number("lostSeconds", default.lost_s, 1, 600),
+    )
