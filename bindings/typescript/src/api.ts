@@ -1,6 +1,5 @@
 /** The typed surface: what a channel takes and gives, and its second name, `client.call.muteAudio` for call:mute-audio. */
-import type { AlephNetEvents, AlephNetIPCMap } from "./generated/index.js";
-import { CHANNELS } from "./generated/index.js";
+import { CHANNELS, type AlephNetEvents, type AlephNetIPCMap, type AlephNetStreamMap } from "./generated/index.js";
 import type { CallOptions, StreamOptions } from "./rpc.js";
 import type { RpcStream } from "./stream.js";
 
@@ -10,7 +9,7 @@ export type Params<C extends Channel> = AlephNetIPCMap[C]["params"];
 export type Result<C extends Channel> = AlephNetIPCMap[C]["result"];
 
 /** Channels that answer with a stream. */
-export type StreamChannel = { [C in Channel]: (typeof CHANNELS)[C] extends { stream: true } ? C : never }[Channel];
+export type StreamChannel = keyof AlephNetStreamMap;
 export type InvokeChannel = Exclude<Channel, StreamChannel>;
 
 /** Params may be left out where there are none or none is required. */
@@ -38,8 +37,9 @@ export interface Invoker {
   stream(channel: string, ...args: unknown[]): unknown;
 }
 
-export function camel(text: string): string {
-  return text.replace(/[:-](\w)/g, (_match, letter: string) => letter.toUpperCase());
+/** `mute-audio` is muteAudio. */
+function camel(text: string): string {
+  return text.replace(/-(\w)/g, (_match, letter: string) => letter.toUpperCase());
 }
 
 /** The methods of every namespace, made from the generated table. */

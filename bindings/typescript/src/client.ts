@@ -183,11 +183,12 @@ export class ClientCore {
   /** Tries until there is a connection again; undefined when there never will be one. */
   private async regain(): Promise<RpcStream<EventsItem> | undefined> {
     for (let delay = RETRY_FIRST_MS; !this.ended; delay = Math.min(delay * 2, RETRY_LAST_MS)) {
+      await this.pause(delay);
+      if (this.ended) break;
       try {
         return await this.greet();
       } catch (error) {
         if (!transient(error)) this.end(error as Error);
-        else await this.pause(delay);
       }
     }
     return undefined;

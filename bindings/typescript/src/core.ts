@@ -1,5 +1,4 @@
 /** What needs neither Node nor ZeroMQ: for front ends that bring their own transport. */
-export { camel, namespaces } from "./api.js";
 export type {
   Channel,
   EventName,
