@@ -1,0 +1,75 @@
+// Drives a zerorpc server through the built package and prints one JSON line a test can assert on.
+// Usage: node rpc.mjs ENDPOINT SCENARIO [JSON options]
+import { RpcClient, ZmqTransport } from "../../dist/esm/index.js";
+
+const [endpoint, scenario, options = "{}"] = process.argv.slice(2);
+const { curve, method = {}, ...rpcOptions } = JSON.parse(options);
+const rpc = new RpcClient(new ZmqTransport(endpoint, curve), rpcOptions);
+
+/** The methods' names at this server. */
+const name = (plain) => method[plain] ?? plain;
+
+async function failure(promise) {
+  const started = performance.now();
+  try {
+    await promise;
+    return null;
+  } catch (error) {
+    const ms = Math.round(performance.now() - started);
+    return { class: error.constructor.name, code: error.code, message: error.message, details: error.details, ms };
+  }
+}
+
+const scenarios = {
+  async calls() {
+    const values = [null, true, -1, 2 ** 53 - 1, 1.5, "é😀", [], { a: { b: [1, "x"] } }];
+    const answers = [];
+    for (const value of values) answers.push(await rpc.call(name("echo"), [value]));
+    return { same: JSON.stringify(answers) === JSON.stringify(values) };
+  },
+  error: () => failure(rpc.call(name("fail"), ["on purpose"])),
+  unknown: () => failure(rpc.call("no:such-method", [null])),
+  async stream() {
+    let count = 0;
+    let ordered = true;
+    for await (const item of rpc.stream(name("count"), [5000])) ordered &&= item === count++;
+    return { count, ordered };
+  },
+  async leave() {
+    const seen = [];
+    for await (const item of rpc.stream(name("count"), [5000])) if (seen.push(item) === 3) break;
+    return { seen, after: await rpc.call(name("echo"), ["alive"]) };
+  },
+  async blob() {
+    return { bytes: (await rpc.call(name("blob"), [20_000_000])).length };
+  },
+  async concurrent() {
+    const numbers = Array.from({ length: 200 }, (_unused, n) => n);
+    const answers = await Promise.all(numbers.map((n) => rpc.call(name("echo"), [n])));
+    return { right: answers.filter((answer, n) => answer === n).length };
+  },
+  async abort() {
+    const controller = new AbortController();
+    setTimeout(() => controller.abort(), 20);
+    const error = await failure(rpc.call(name("slow"), [30], { signal: controller.signal }));
+    return { error, after: await rpc.call(name("echo"), ["alive"]) };
+  },
+  async timeout() {
+    const error = await failure(rpc.call(name("slow"), [30], { timeoutMs: 50 }));
+    return { error, after: await rpc.call(name("echo"), ["alive"]) };
+  },
+  /** Lives through several heartbeat intervals of a call that takes long. */
+  patience: () => rpc.call(name("slow"), [1]),
+  /** Says when the call is on its way, so that the test may stop the server. */
+  async lost() {
+    const call = rpc.call(name("slow"), [30]);
+    await rpc.call(name("echo"), [null]);
+    console.log("waiting");
+    return failure(call);
+  },
+  refused: () => failure(rpc.call(name("echo"), [1], { timeoutMs: 5000 })),
+};
+
+const result = await scenarios[scenario]();
+rpc.close();
+console.log(JSON.stringify(result));
