@@ -21,6 +21,8 @@ MAX_LINE = 4 * 1024 * 1024
 TIMEOUT_S = 10.0
 """A parent that has not written its line by then never will."""
 MAX_CLIENTS = 64
+Z85 = frozenset("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#")
+"""The characters of a key in ZeroMQ's text form."""
 
 
 class ClientEntry(NamedTuple):
@@ -103,7 +105,7 @@ def parse(line: bytes) -> Handshake:
 
 
 def _z85_key(value: str | None, field: str) -> str:
-    if value is None or len(value) != 40 or not value.isascii():
+    if value is None or len(value) != 40 or not set(value) <= Z85:
         raise ConfigError(field, "not a CURVE key of 40 Z85 characters")
     return value
 

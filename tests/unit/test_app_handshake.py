@@ -43,7 +43,8 @@ def test_members_arrive() -> None:
     shake = parse(
         line(
             dataDir="/d", identityFile="/i", peers=["http://a/gun"], transport="tcp",
-            curve={"clientKey": "k" * 40}, parentPid=77, web={"origins": []}, clients=[{"token": "t", "permissions": ["media:camera"]}],
+            curve={"clientKey": "k" * 40}, parentPid=77, web={"origins": []},
+            clients=[{"token": "t", "permissions": ["media:camera"]}],
             config={"network": {"peers": ["http://b/gun"]}},
         )
     )  # fmt: skip
