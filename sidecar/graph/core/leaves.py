@@ -58,3 +58,9 @@ def expires_ms(soul: str, state: float) -> float | None:
     """When a cell with this state ends, network time; None for ever."""
     lifetime = lifetime_s(soul)
     return None if lifetime is None else state + lifetime * 1000
+
+
+def is_expired(soul: str, state: float, now_ms: float) -> bool:
+    """Whether a time-limited soul no longer holds a cell with this state."""
+    ends = expires_ms(soul, state)
+    return ends is not None and ends < now_ms

@@ -8,7 +8,7 @@ Cells are plain tuples, so that a storage can hold them without knowing this pac
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sidecar.errors import RemoteError
@@ -56,6 +56,30 @@ def write_graph(graph: Graph) -> dict[str, Any]:
         }
         for soul, node in graph.items()
     }
+
+
+def salvage_graph(raw: Any) -> Graph:
+    """The usable cells of a ``put`` for a reader that checks each leaf itself; never raises.
+
+    A relay that took one bad cell would otherwise hide the whole soul. A bad state counts as 0: it says
+    nothing about a content-addressed value.
+    """
+    graph: Graph = {}
+    for soul, node in raw.items() if isinstance(raw, dict) else ():
+        if isinstance(node, dict) and isinstance(soul, str):
+            meta = node.get("_")
+            states = meta.get(">") if isinstance(meta, dict) else None
+            graph[soul] = dict(_salvage_cells(node, states if isinstance(states, dict) else {}))
+    return graph
+
+
+def _salvage_cells(node: dict[str, Any], states: dict[str, Any]) -> Iterator[tuple[str, Cell]]:
+    for key, value in node.items():
+        if isinstance(value, str) and 0 < len(key) <= MAX_NAME:
+            state = states.get(key)
+            if not isinstance(state, (int, float)) or not 0 <= state <= MAX_STATE:
+                state = 0
+            yield key, (value, state)
 
 
 def check_soul(soul: Any) -> str:

@@ -14,12 +14,6 @@ WRONG_ACCOUNT = "Account not same!"
 WRONG_ALIAS = "Alias not same!"
 
 
-def is_expired(soul: str, state: float, now_ms: float) -> bool:
-    """Whether a time-limited soul no longer takes a cell with this state."""
-    ends = leaves.expires_ms(soul, state)
-    return ends is not None and ends < now_ms
-
-
 def refusal(soul: str, key: str, value: Value, state: float) -> str | None:
     """Why a cell is refused, None if it may be kept. Public souls, which no rule names, take anything."""
     if soul == "~@":

@@ -6,14 +6,14 @@ or ``[]``, the keep-alive. :func:`read_frame` and :func:`read_message` raise onl
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
 from sidecar.errors import RemoteError
 from sidecar.graph.core import jsjson
-from sidecar.graph.core.nodes import Graph, check_key, check_soul, read_graph, write_graph
+from sidecar.graph.core.nodes import Graph, check_key, check_soul, read_graph, salvage_graph, write_graph
 
 MAX_FRAME = 256 * 1024
 """Bytes of one frame a relay of ours takes; gun.js takes 100 MiB and stalls on it."""
@@ -75,14 +75,17 @@ def _parse(text: str | bytes) -> Any:
         raise RemoteError("bad-json") from error
 
 
-def read_message(raw: Mapping[str, Any]) -> Message:
-    """Check one message; the error's details hold its id, so that the sender can be told."""
+def read_message(raw: Mapping[str, Any], *, salvage: bool = False) -> Message:
+    """Check one message; the error's details hold its id, so that the sender can be told.
+
+    ``salvage``: keep what is usable of its put instead of refusing the whole (a reader of leaves).
+    """
     message_id = _text(raw, "#", MAX_ID) or ""
     try:
         return Message(
             id=message_id,
             at=_text(raw, "@", MAX_ID),
-            put=read_graph(raw["put"]) if raw.get("put") is not None else None,
+            put=None if raw.get("put") is None else _graph_reader(salvage)(raw["put"]),
             get=_read_get(raw["get"]) if raw.get("get") is not None else None,
             ok=_note(raw.get("ok")),
             err=_error_text(raw.get("err")),
@@ -93,6 +96,10 @@ def read_message(raw: Mapping[str, Any]) -> Message:
         )
     except RemoteError as error:
         raise RemoteError(error.reason, error.message, details={"id": message_id}) from error
+
+
+def _graph_reader(salvage: bool) -> Callable[[Any], Graph]:
+    return salvage_graph if salvage else read_graph
 
 
 def _text(raw: Mapping[str, Any], name: str, longest: int) -> str | None:

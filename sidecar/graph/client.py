@@ -1,0 +1,296 @@
+"""The Gun peer on asyncio: performs what ``core.peer`` decides, over WebSockets (DESIGN section 2, adapters).
+
+Imported after the ready line: it brings websockets with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, NamedTuple
+
+from sidecar.clock import Clock, Random
+from sidecar.errors import Code, LocalError, UnavailableError
+from sidecar.graph import transport
+from sidecar.graph.core import effects, leaves
+from sidecar.graph.core.effects import Item
+from sidecar.graph.core.netclock import NetworkTime
+from sidecar.graph.core.peer import MAX_FRAME, Peer
+from sidecar.graph.store import Store
+from sidecar.log import Logger
+
+STATE_MARGIN_MS = 2_000
+"""States lie this far in the past: a relay whose clock is a little behind ours must not defer a signal.
+``Date`` tells the time to one second."""
+MAX_VALUE = 64 * 1024
+"""Characters of one leaf; the largest sealed signal has 24 KiB."""
+FOREVER_MS = 400 * 86_400_000
+"""How long a leaf without a lifetime in its soul stays in the outbox."""
+ACK_WITHIN_S = 8.0
+DATE_AGAIN_S = 600.0
+_OFFSET_SETTING = "network_offset_ms"
+
+OnLeaf = Callable[[str, str, int], None]
+
+
+class RelayState(NamedTuple):
+    """One relay for health: its URL, whether it is connected, the last round trip."""
+
+    url: str
+    connected: bool
+    rtt_ms: float | None
+
+
+class GraphClient:
+    """Puts leaves and reads them on several relays at once.
+
+    ``clock.network_ms`` has to follow :meth:`network_offset_ms`, which is learnt here.
+    """
+
+    def __init__(
+        self, urls: Sequence[str], *, clock: Clock, random: Random, store: Store, log: Logger
+    ) -> None:
+        for url in urls:
+            transport.relay_url(url)
+        self._clock = clock
+        self._store = store
+        self._log = log
+        self._time = NetworkTime(int(store.setting(_OFFSET_SETTING) or 0))
+        self._peer = Peer(list(dict.fromkeys(urls)), random, [Item(*row) for row in store.outbox()])
+        self._sockets: dict[str, transport.Socket] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._side_tasks: set[asyncio.Task[None]] = set()
+        self._acks: dict[tuple[str, str], asyncio.Future[None]] = {}
+        self._listeners: dict[int, OnLeaf] = {}
+        self._reads: dict[int, asyncio.Future[bool]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._running = False
+        self._pumping = False
+
+    async def start(self) -> None:
+        """Begin connecting; returns at once, connections come and go from now on."""
+        self._running = True
+        self._pump()
+
+    async def stop(self) -> None:
+        """Close all connections. What was not acknowledged waits in the store."""
+        self._running = False
+        if self._timer is not None:
+            self._timer.cancel()
+        await asyncio.gather(*(socket.close() for socket in self._sockets.values()), return_exceptions=True)
+        tasks = [*self._tasks.values(), *self._side_tasks]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for acked in self._acks.values():
+            acked.cancel()
+        for done in self._reads.values():
+            done.cancel()
+
+    async def put_leaf(self, soul: str, key: str, value: str, *, timeout_s: float = ACK_WITHIN_S) -> None:
+        """Send a leaf to every relay; returns when one has it.
+
+        Raises UnavailableError(graph.unreachable) when none acknowledged in time; the leaf stays in the
+        outbox, also over a restart, until a relay has it or its soul's lifetime is over.
+        """
+        item = self._item(soul, key, value)
+        self._peer.put(item, self._now())
+        self._store.add_to_outbox((item.soul, item.key, item.value, item.state, item.expires_ms))
+        acked = self._acks.setdefault((soul, key), asyncio.get_running_loop().create_future())
+        self._pump()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await asyncio.shield(acked)
+        except TimeoutError:
+            raise UnavailableError("no relay acknowledged in time", code=Code.GRAPH_UNREACHABLE) from None
+        finally:
+            self._acks.pop((soul, key), None)
+
+    def _item(self, soul: str, key: str, value: str) -> Item:
+        if len(value) > MAX_VALUE:
+            raise LocalError("the leaf is too large", code=Code.TOO_LARGE)
+        if not leaves.is_leaf_soul(soul) or not leaves.is_leaf(key, value):
+            raise LocalError("not a content-addressed leaf")
+        state = self._clock.network_ms() - STATE_MARGIN_MS
+        return Item(soul, key, value, state, leaves.expires_ms(soul, state) or state + FOREVER_MS)
+
+    def watch_leaves(self, soul: str, on_leaf: OnLeaf) -> Callable[[], None]:
+        """Call ``on_leaf(key, value, state)`` once for each leaf of a soul, past and coming.
+
+        Returns what ends it. Hashes are checked, a key is told once, a soul is cut at 512 KiB.
+        """
+        number = self._peer.watch(soul, self._now())
+        self._listeners[number] = on_leaf
+        self._pump()
+
+        def stop() -> None:
+            self._listeners.pop(number, None)
+            self._peer.stop_watching(number)
+            self._pump()
+
+        return stop
+
+    async def read_leaves(self, soul: str, *, timeout_s: float) -> dict[str, str]:
+        """All leaves of a soul that the connected relays have.
+
+        Raises UnavailableError(graph.unreachable) if no relay answered in time.
+        """
+        found: dict[str, str] = {}
+        number = self._peer.read(soul, timeout_s, self._now())
+        self._listeners[number] = lambda key, value, _: found.__setitem__(key, value)
+        done = self._reads[number] = asyncio.get_running_loop().create_future()
+        self._pump()
+        try:
+            answered = await done
+        finally:
+            self._listeners.pop(number, None)
+            self._reads.pop(number, None)
+            self._peer.stop_watching(number)
+            self._pump()
+        if not answered:
+            raise UnavailableError("no relay answered in time", code=Code.GRAPH_UNREACHABLE)
+        return found
+
+    def wake(self) -> None:
+        """A call needs the graph now: reconnect at once, and find out at once which connections are dead."""
+        self._peer.wake(self._now())
+        self._pump()
+
+    def network_offset_ms(self) -> int:
+        """How far the relays' clocks are ahead of this machine's steady clock."""
+        return self._time.offset_ms
+
+    @property
+    def relays(self) -> list[RelayState]:
+        """Every configured relay, for health."""
+        return [RelayState(link.url, link.up, link.rtt_ms) for link in self._peer.links]
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """What relays sent that could not be used, by reason."""
+        return dict(self._peer.counters)
+
+    def _now(self) -> float:
+        return self._clock.monotonic()
+
+    def _pump(self) -> None:
+        """Let the machine look at the time, do what it wants, and arrange to be called again.
+
+        A listener that asks for more while it is told of a leaf is served by the loop that is running.
+        """
+        if not self._running or self._pumping:
+            return
+        self._pumping = True
+        try:
+            self._peer.handle_timer(self._now(), self._clock.network_ms())
+            while wanted := self._peer.take():
+                for effect in wanted:
+                    self._perform(effect)
+        finally:
+            self._pumping = False
+        if self._timer is not None:
+            self._timer.cancel()
+        deadline = self._peer.next_deadline()
+        if deadline is not None:
+            delay = min(max(0.0, deadline - self._now()), 60.0)
+            self._timer = asyncio.get_running_loop().call_later(delay, self._pump)
+
+    def _perform(self, effect: effects.Effect) -> None:
+        match effect:
+            case effects.Send(url, text):
+                if url in self._sockets:
+                    self._sockets[url].send(text)
+            case effects.LeafFound(watch, key, value, state):
+                self._tell(watch, key, value, int(state))
+            case effects.Connect(url):
+                self._tasks[url] = asyncio.create_task(self._run(url))
+            case effects.Disconnect(url):
+                self._tasks[url].cancel()
+            case effects.Ping(url):
+                self._aside(self._ping(url, self._sockets[url]))
+            case effects.ReadDone(watch, answered):
+                done = self._reads.get(watch)
+                if done is not None and not done.done():
+                    done.set_result(answered)
+            case _:
+                self._note(effect)
+
+    def _tell(self, watch: int, key: str, value: str, state: int) -> None:
+        listener = self._listeners.get(watch)
+        if listener is None:
+            return
+        try:
+            listener(key, value, state)
+        except Exception as error:
+            self._log.error("listener failed", error=f"{type(error).__name__}: {error}")
+
+    def _note(self, effect: effects.Effect) -> None:
+        match effect:
+            case effects.Stored(soul, key):
+                self._store.remove_from_outbox(soul, key)
+                acked = self._acks.get((soul, key))
+                if acked is not None and not acked.done():
+                    acked.set_result(None)
+            case effects.Expired(soul, key):
+                self._store.remove_from_outbox(soul, key)
+                self._log.warning("leaf expired unsent")
+            case effects.Refused(url, _, _, reason):
+                self._log.warning("relay refused a leaf", relay=url, reason=reason)
+            case effects.LinkChanged(url, old, new, cause):
+                self._log.info("relay link", relay=url, old=old.value, new=new.value, cause=cause)
+
+    async def _run(self, url: str) -> None:
+        """The life of one connection."""
+        cause = "closed"
+        asked_ms = self._steady_ms()
+        socket: transport.Socket | None = None
+        clock: asyncio.Task[None] | None = None
+        try:
+            socket = self._sockets[url] = await transport.open_socket(url, max_frame=MAX_FRAME)
+            clock = self._aside(self._learn_time(url, socket.date, asked_ms))
+            self._peer.opened(url, self._now())
+            self._pump()
+            while True:
+                self._peer.received(url, await socket.receive(), self._now())
+                self._pump()
+        except (ConnectionError, UnavailableError) as error:
+            cause = str(error)
+        finally:
+            if clock is not None:
+                clock.cancel()
+            if socket is not None:
+                socket.abort()
+                if self._sockets.get(url) is socket:
+                    del self._sockets[url]
+        self._peer.closed(url, cause, self._now())
+        self._pump()
+
+    async def _ping(self, url: str, socket: transport.Socket) -> None:
+        try:
+            await socket.ping()
+        except ConnectionError:
+            return
+        if self._sockets.get(url) is socket:
+            self._peer.ponged(url, self._now())
+            self._pump()
+
+    async def _learn_time(self, url: str, date: str | None, asked_ms: float) -> None:
+        """Compare clocks while the connection lives; the upgrade's own answer is the first source."""
+        spoken = transport.parse_date(date) if date else None
+        sample = None if spoken is None else (spoken, asked_ms, self._steady_ms())
+        while True:
+            sample = sample or await transport.fetch_date(url, self._steady_ms)
+            if sample is not None:
+                self._time.observe(url, *sample)
+                self._store.set_setting(_OFFSET_SETTING, str(self._time.offset_ms))
+            sample = None
+            await asyncio.sleep(DATE_AGAIN_S)
+
+    def _steady_ms(self) -> float:
+        return self._clock.network_ms() - self._time.offset_ms
+
+    def _aside(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._side_tasks.add(task)
+        task.add_done_callback(self._side_tasks.discard)
+        return task

@@ -1,0 +1,191 @@
+"""Leaves on their way out: sent to every relay, sent again until one acknowledges (FAULTS S15).
+
+A put made while disconnected is lost in gun.js; here it waits. gun.js does not acknowledge what it already
+has, so from the second try on the key is also asked for: reading the leaf back is as good as an ack. After
+the first ack the other relays are still served for a while, since the reader may listen to those only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from sidecar.errors import Code, UnavailableError
+from sidecar.graph.core import wire
+from sidecar.graph.core.effects import Effect, Expired, Item, Refused, Send, Stored
+from sidecar.graph.core.nodes import Graph, cell_size
+
+FIRST_RESEND_S = 2.0
+"""A gun.js relay acknowledges after 131 ms, at most 252 ms."""
+MAX_RESEND_S = 60.0
+COPY_FOR_S = 120.0
+"""How long after the first ack the remaining relays are served: the life of a call's signal."""
+SCAN_EVERY_S = 30.0
+"""How late an expired or finished leaf may leave the memory."""
+MAX_ITEMS = 2_000
+MAX_BYTES = 8 * 1024 * 1024
+
+
+class _Try:
+    """One leaf at one relay."""
+
+    __slots__ = ("attempts", "done", "due", "ids")
+
+    def __init__(self, due: float, *, attempts: int) -> None:
+        self.due = due
+        self.attempts = attempts
+        self.done = False
+        self.ids: list[str] = []
+
+
+class _Pending:
+    __slots__ = ("item", "sent_before", "stored_at", "tries")
+
+    def __init__(self, item: Item) -> None:
+        self.item = item
+        self.sent_before = False
+        self.stored_at: float | None = None
+        self.tries: dict[str, _Try] = {}
+
+
+class Outbox:
+    """All leaves that at least one relay may still need. Times are monotonic seconds."""
+
+    def __init__(self, new_id: Callable[[], str], relays: int, restored: Iterable[Item] = ()) -> None:
+        self._new_id = new_id
+        self._relays = relays
+        self._pending: dict[tuple[str, str], _Pending] = {}
+        self._by_message: dict[str, tuple[tuple[str, str], str]] = {}
+        self._up: set[str] = set()
+        self._bytes = 0
+        self._scan_at = float("inf")
+        """No leaf needs attention before; kept as a bound, so that an ack costs no walk over the others."""
+        for item in restored:
+            self._insert(item).sent_before = True
+
+    def __len__(self) -> int:
+        return len(self._pending)
+
+    def add(self, item: Item, now: float) -> list[Effect]:
+        """Take a leaf and send it where a connection is up; raises UnavailableError at the bound."""
+        if len(self._pending) >= MAX_ITEMS or self._bytes + len(item.value) > MAX_BYTES:
+            raise UnavailableError("the outbox is full", code=Code.RESOURCE)
+        if (item.soul, item.key) in self._pending:
+            return []
+        pending = self._insert(item)
+        self._scan_at = min(self._scan_at, now + SCAN_EVERY_S)
+        return [effect for url in self._up for effect in self._send(pending, url, now)]
+
+    def _insert(self, item: Item) -> _Pending:
+        pending = self._pending[item.soul, item.key] = _Pending(item)
+        self._bytes += cell_size(item.key, item.value)
+        return pending
+
+    def opened(self, url: str, now: float) -> list[Effect]:
+        """A relay came up: it gets everything it has not acknowledged."""
+        self._up.add(url)
+        return [
+            effect for pending in list(self._pending.values()) for effect in self._send(pending, url, now)
+        ]
+
+    def closed(self, url: str) -> None:
+        self._up.discard(url)
+
+    def acknowledged(self, message_id: str, err: str | None, now: float) -> list[Effect]:
+        """An ack or an error for one of our puts; anything else is ignored."""
+        name, url = self._by_message.get(message_id, (None, ""))
+        pending = self._pending.get(name) if name else None
+        if pending is None:
+            return []
+        if err is not None:
+            return [Refused(url, pending.item.soul, pending.item.key, err)]
+        return self._settle(pending, url, now)
+
+    def read_back(self, message_id: str, graph: Graph, now: float) -> list[Effect]:
+        """An answer to our question for the key: if it holds the leaf, the relay has it."""
+        name, url = self._by_message.get(message_id, (None, ""))
+        pending = self._pending.get(name) if name else None
+        if pending is None:
+            return []
+        item = pending.item
+        cell = graph.get(item.soul, {}).get(item.key)
+        return self._settle(pending, url, now) if cell and cell[0] == item.value else []
+
+    def _settle(self, pending: _Pending, url: str, now: float) -> list[Effect]:
+        attempt = pending.tries[url]
+        attempt.done = True
+        self._forget_ids(attempt)
+        stored_before = pending.stored_at is not None
+        if not stored_before:
+            pending.stored_at = now
+        if self._is_finished(pending, now):
+            self._drop(pending)
+        return [] if stored_before else [Stored(pending.item.soul, pending.item.key)]
+
+    def next_deadline(self) -> float | None:
+        return self._scan_at if self._pending else None
+
+    def handle_timer(self, now: float, network_ms: float) -> list[Effect]:
+        """Resend what is due, drop what every relay has and what has ended."""
+        if now < self._scan_at:
+            return []
+        self._scan_at = now + SCAN_EVERY_S
+        effects: list[Effect] = []
+        for pending in list(self._pending.values()):
+            if pending.item.expires_ms <= network_ms:
+                effects += self._drop(pending)
+            elif self._is_finished(pending, now):
+                self._drop(pending)
+            else:
+                effects += self._resend(pending, now)
+        return effects
+
+    def _resend(self, pending: _Pending, now: float) -> list[Effect]:
+        effects: list[Effect] = []
+        for url, attempt in pending.tries.items():
+            if url in self._up and not attempt.done:
+                if attempt.due <= now:
+                    effects += self._send(pending, url, now)
+                self._scan_at = min(self._scan_at, attempt.due)
+        return effects
+
+    def _is_finished(self, pending: _Pending, now: float) -> bool:
+        if pending.stored_at is None:
+            return False
+        done = sum(attempt.done for attempt in pending.tries.values())
+        return done >= self._relays or now >= pending.stored_at + COPY_FOR_S
+
+    def _drop(self, pending: _Pending) -> list[Effect]:
+        item = pending.item
+        del self._pending[item.soul, item.key]
+        self._bytes -= cell_size(item.key, item.value)
+        for attempt in pending.tries.values():
+            self._forget_ids(attempt)
+        return [Expired(item.soul, item.key)] if pending.stored_at is None else []
+
+    def _send(self, pending: _Pending, url: str, now: float) -> list[Effect]:
+        item = pending.item
+        attempt = pending.tries.setdefault(url, _Try(now, attempts=1 if pending.sent_before else 0))
+        if attempt.done:
+            return []
+        graph: Graph = {item.soul: {item.key: (item.value, item.state)}}
+        frames = [wire.write_put(self._message(pending, url, attempt), graph)]
+        if attempt.attempts:
+            frames.append(wire.write_get(self._message(pending, url, attempt), item.soul, item.key))
+        attempt.due = now + min(MAX_RESEND_S, FIRST_RESEND_S * 2.0 ** min(attempt.attempts, 10))
+        attempt.attempts += 1
+        self._scan_at = min(self._scan_at, attempt.due)
+        return [Send(url, frame) for frame in frames]
+
+    def _message(self, pending: _Pending, url: str, attempt: _Try) -> str:
+        message_id = self._new_id()
+        attempt.ids.append(message_id)
+        for old in attempt.ids[:-4]:  # acks of older tries are late beyond use
+            self._by_message.pop(old, None)
+        del attempt.ids[:-4]
+        self._by_message[message_id] = ((pending.item.soul, pending.item.key), url)
+        return message_id
+
+    def _forget_ids(self, attempt: _Try) -> None:
+        for message_id in attempt.ids:
+            self._by_message.pop(message_id, None)
+        attempt.ids.clear()

@@ -1,0 +1,155 @@
+"""Who reads which soul: asks relays, believes none of them (DESIGN D3; FAULTS S06, S08, S19).
+
+A watch is a plain get (which subscribes) together with ``{"=": soul}``, since a restarted gun.js answers the
+plain one with new leaves only; both again after each reconnect. A read is a watch that ends when every relay
+asked has answered. Each leaf must carry its own hash, is told once per watch, and a watch takes at most
+``leaves.MAX_SOUL_BYTES``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+from sidecar.errors import Code, UnavailableError
+from sidecar.graph.core import leaves, wire
+from sidecar.graph.core.effects import Effect, LeafFound, ReadDone, Send
+from sidecar.graph.core.link import Link
+from sidecar.graph.core.nodes import Node, cell_size
+
+MAX_WATCHES = 4_096
+QUIET_S = 0.15
+"""gun.js answers a get in parts, out of order and without an end: silence for this long is the end."""
+
+
+class _Watch:
+    __slots__ = ("answered", "asked", "deadline", "heard_at", "loose", "seen", "size", "soul")
+
+    def __init__(self, soul: str, deadline: float | None) -> None:
+        self.soul = soul
+        self.deadline = deadline
+        """When a read gives up; None for a watch."""
+        self.seen: set[str] = set()
+        self.size = 0
+        self.asked: dict[str, str] = {}
+        """Gets of a read still without their last answer: message id to url."""
+        self.answered = False
+        self.heard_at = 0.0
+        self.loose = False
+        """A relay without a marked end takes part."""
+
+
+class Reader:
+    """All watches and reads of a peer. Times are monotonic seconds."""
+
+    def __init__(self, new_id: Callable[[], str], counters: Counter[str]) -> None:
+        self._new_id = new_id
+        self._counters = counters
+        self._watches: dict[int, _Watch] = {}
+        self._by_soul: dict[str, list[int]] = {}
+        self._next = 1
+
+    def add(
+        self, soul: str, links: Iterable[Link], now: float, *, timeout_s: float | None = None
+    ) -> tuple[int, list[Effect]]:
+        """Start a watch, or with a timeout a read; raises UnavailableError at the bound."""
+        if len(self._watches) >= MAX_WATCHES:
+            raise UnavailableError("too many subscriptions", code=Code.RESOURCE)
+        number, self._next = self._next, self._next + 1
+        watch = self._watches[number] = _Watch(soul, None if timeout_s is None else now + timeout_s)
+        self._by_soul.setdefault(soul, []).append(number)
+        return number, [effect for link in links if link.up for effect in self._ask(watch, link)]
+
+    def remove(self, number: int, links: Iterable[Link]) -> list[Effect]:
+        """End a watch; the last one of a soul ends the subscription where the relay can."""
+        watch = self._watches.pop(number, None)
+        if watch is None:
+            return []
+        others = self._by_soul[watch.soul]
+        others.remove(number)
+        if others:
+            return []
+        del self._by_soul[watch.soul]
+        return [Send(link.url, wire.write_off(self._new_id(), watch.soul)) for link in links if link.up]
+
+    def opened(self, link: Link) -> list[Effect]:
+        """Ask a relay that came up for everything."""
+        return [effect for watch in self._watches.values() for effect in self._ask(watch, link)]
+
+    def closed(self, url: str) -> None:
+        for watch in self._watches.values():
+            for message_id in [name for name, asked in watch.asked.items() if asked == url]:
+                del watch.asked[message_id]
+
+    def _ask(self, watch: _Watch, link: Link) -> list[Effect]:
+        effects: list[Effect] = []
+        for exact in (False, True):
+            message_id = self._new_id()
+            if watch.deadline is not None:
+                watch.asked[message_id] = link.url
+            effects.append(Send(link.url, wire.write_get(message_id, watch.soul, exact=exact)))
+        return effects
+
+    def heard(self, soul: str, node: Node, now: float) -> list[Effect]:
+        """Cells of a soul, from whatever message: keep what is a leaf and new."""
+        effects: list[Effect] = []
+        watches = [(number, self._watches[number]) for number in self._by_soul.get(soul, ())]
+        for key, (value, state) in node.items() if watches else ():
+            unaware = [(number, watch) for number, watch in watches if key not in watch.seen]
+            if not unaware:
+                continue
+            if not isinstance(value, str) or not leaves.is_leaf(key, value):
+                self._counters["not-a-leaf"] += 1
+                continue
+            effects += self._tell(unaware, key, value, state)
+        for _, watch in watches:
+            watch.heard_at = now
+        return effects
+
+    def _tell(
+        self, unaware: list[tuple[int, _Watch]], key: str, value: str, state: float
+    ) -> Iterable[LeafFound]:
+        for number, watch in unaware:
+            size = cell_size(key, value)
+            if watch.size + size > leaves.MAX_SOUL_BYTES:
+                self._counters["soul-full"] += 1
+                continue
+            watch.size += size
+            watch.seen.add(key)
+            yield LeafFound(number, key, value, state)
+
+    def answered(self, message_id: str, link: Link, *, more: bool, now: float) -> None:
+        """A relay answered a get; ``more`` parts follow."""
+        for watch in self._watches.values():
+            if message_id in watch.asked:
+                watch.answered = True
+                watch.heard_at = now
+                watch.loose = watch.loose or not link.aleph
+                if not more:
+                    del watch.asked[message_id]
+                return
+
+    def next_deadline(self) -> float | None:
+        return min((self._due(watch) for watch in self._reads()), default=None)
+
+    def _reads(self) -> list[_Watch]:
+        return [watch for watch in self._watches.values() if watch.deadline is not None]
+
+    def _due(self, watch: _Watch) -> float:
+        deadline = watch.deadline if watch.deadline is not None else float("inf")
+        if not watch.answered or watch.asked:
+            return deadline
+        return min(deadline, watch.heard_at + QUIET_S) if watch.loose else watch.heard_at
+
+    def handle_timer(self, now: float, links: Iterable[Link]) -> list[Effect]:
+        """End the reads that are complete or out of time."""
+        ended = [
+            (number, watch)
+            for number, watch in self._watches.items()
+            if watch.deadline is not None and self._due(watch) <= now
+        ]
+        effects: list[Effect] = []
+        for number, watch in ended:
+            effects += self.remove(number, links)
+            effects.append(ReadDone(number, watch.answered))
+        return effects
