@@ -35,6 +35,9 @@ def number(value: float) -> str:
         return "null"
     if value == 0:
         return "0"
+    text = repr(value)
+    if "e" not in text:  # between 1e-4 and 1e16 Python writes what JavaScript does, but for the ".0"
+        return text.removesuffix(".0")
     return ("-" if value < 0 else "") + _positive(*_shortest_digits(abs(value)))
 
 
