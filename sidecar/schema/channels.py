@@ -9,7 +9,7 @@ from sidecar.schema import types as t
 from sidecar.schema.spec import Channel, Event
 
 PROTOCOL: Final = 1
-SCHEMA_SHA256: Final = "025793640f1c7c7ad4ef7082a4f9ef5bbab001c09922848f1b2a19309fb92975"
+SCHEMA_SHA256: Final = "9cb462de44f044eed3da3ccc68ee20939bec861c90ee1c602c0a6b3e337b046d"
 
 CHANNELS: Final[Mapping[str, Channel]] = {
     "call:initiate": Channel(
@@ -369,6 +369,7 @@ CHANNELS: Final[Mapping[str, Channel]] = {
         errors=(
             "call.not-found",
             "policy.blocked",
+            "graph.unreachable",
             "invalid-params",
             "not-implemented",
             "resource",
@@ -605,7 +606,6 @@ CHANNELS: Final[Mapping[str, Channel]] = {
         result=t.Hello,
         errors=(
             "policy.permission-missing",
-            "policy.rate-limited",
             "invalid-params",
             "not-implemented",
             "resource",

@@ -445,9 +445,9 @@ class ChatRoom(Value, frozen=True, kw_only=True):
     member_count: Annotated[int, Meta(ge=0)] | None = None
     "As upstream counts."
     created_by: UserId | None = None
-    created_at: float | None = None
+    created_at: int | None = None
     "Unix ms."
-    last_message_at: float | None = None
+    last_message_at: int | None = None
     "Unix ms."
 
 
@@ -578,7 +578,7 @@ class Domain(Value, frozen=True, kw_only=True):
     handle: Annotated[str, Meta(max_length=256)] | None = None
     name: Annotated[str, Meta(max_length=256)] | None = None
     description: Annotated[str, Meta(max_length=4096)] | None = None
-    created_at: float | None = None
+    created_at: int | None = None
     "Unix ms."
     visibility: DomainVisibility | None = None
     rules: DomainRules | None = None
@@ -598,7 +598,7 @@ class DomainMember(Value, frozen=True, kw_only=True):
     role: DomainRole
     status: MembershipStatus
     domain_id: DomainId | None = None
-    joined_at: float | None = None
+    joined_at: int | None = None
     "Unix ms."
     approved_by: UserId | None = None
 
@@ -769,7 +769,7 @@ class Friend(Value, frozen=True, kw_only=True):
     status: FriendStatus | None = None
     public_key: PublicKey | None = None
     resonance: float | None = None
-    last_seen: float | None = None
+    last_seen: int | None = None
     "Unix ms."
     bio: Annotated[str, Meta(max_length=4096)] | None = None
     tier: Annotated[str, Meta(max_length=64)] | None = None
@@ -1380,7 +1380,7 @@ class SocialCounts(Value, frozen=True, kw_only=True):
     blocked: Annotated[int, Meta(ge=0)]
 
 
-class SocialRemoved(Value, frozen=True, kw_only=True):
+class SocialRemoved(Params, frozen=True, kw_only=True):
     """What is no longer so; a block ends only by `social:unblock`."""
 
     friends: Annotated[list[UserId], Meta(max_length=10000)] | None = None
@@ -1388,7 +1388,7 @@ class SocialRemoved(Value, frozen=True, kw_only=True):
     domains: Annotated[list[DomainId], Meta(max_length=10000)] | None = None
 
 
-class SocialSelf(Value, frozen=True, kw_only=True):
+class SocialSelf(Params, frozen=True, kw_only=True):
     """This user, for others to see."""
 
     display_name: Annotated[str, Meta(max_length=256)]

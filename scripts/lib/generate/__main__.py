@@ -22,6 +22,7 @@ def outputs(schema: Schema) -> Mapping[Path, str]:
     return {
         PYTHON / "types.py": python_types.generate(schema),
         PYTHON / "channels.py": python_channels.generate(schema),
+        PYTHON / "version.py": python_channels.version(schema),
         TYPESCRIPT / "types.ts": typescript.types(schema),
         TYPESCRIPT / "channels.ts": typescript.channels(schema),
         TYPESCRIPT / "index.ts": typescript.index(),

@@ -1,4 +1,4 @@
-"""sidecar/schema/channels.py: the tables of channels and events."""
+"""sidecar/schema/channels.py, the tables of channels and events, and version.py beside it."""
 
 from __future__ import annotations
 
@@ -19,10 +19,18 @@ def generate(schema: Schema) -> str:
         "from typing import Final\n\n"
         "from sidecar.schema import types as t\n"
         "from sidecar.schema.spec import Channel, Event\n\n"
-        f"PROTOCOL: Final = {schema.protocol}\n"
-        f"SCHEMA_SHA256: Final = {schema.sha256!r}\n\n"
         f"CHANNELS: Final[Mapping[str, Channel]] = {{{channels}}}\n\n"
         f"EVENTS: Final[Mapping[str, Event]] = {{{events}}}\n"
+    )
+
+
+def version(schema: Schema) -> str:
+    """What the ready line tells, apart from the structs: they take too long to load before it."""
+    return format_python(
+        f'"""{HEADER}"""\n\n'
+        "from typing import Final\n\n"
+        f"PROTOCOL: Final = {schema.protocol}\n"
+        f"SCHEMA_SHA256: Final = {schema.sha256!r}\n"
     )
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from schema import HEADER, Schema
 
-BASES = {True: "sidecar.schema.base.Params", False: "sidecar.schema.base.Value"}
+BASES = {False: "sidecar.schema.base.Params", True: "sidecar.schema.base.Value"}  # by additionalProperties
 OPTIONS = (
     "--input-file-type=jsonschema --output-model-type=msgspec.Struct --target-python-version=3.11"
     " --snake-case-field --no-alias --keyword-only --use-annotated --use-specialized-enum"
@@ -59,8 +59,8 @@ def format_python(text: str) -> str:
 def _codegen(schema: Schema) -> str:
     """Runs the tool on the $defs without Void, which has no type of its own in Python."""
     defs = {name: node for name, node in schema.defs.items() if name != "Void"}
-    objects = [name for name, node in defs.items() if node.get("type") == "object"]
-    bases = {name: BASES[name.endswith("Params")] for name in objects}
+    objects = {name: node for name, node in defs.items() if node.get("type") == "object"}
+    bases = {name: BASES[node.get("additionalProperties", True)] for name, node in objects.items()}
     with tempfile.TemporaryDirectory() as folder:
         source, out = Path(folder, "schema.json"), Path(folder, "types.py")
         source.write_text(json.dumps({"$schema": schema.root["$schema"], "$defs": defs}))

@@ -128,7 +128,7 @@ import type {
 export const PROTOCOL = 1;
 
 /** SHA-256 of the schema file; `system:hello` answers with the sidecar's. */
-export const SCHEMA_SHA256 = "025793640f1c7c7ad4ef7082a4f9ef5bbab001c09922848f1b2a19309fb92975";
+export const SCHEMA_SHA256 = "9cb462de44f044eed3da3ccc68ee20939bec861c90ee1c602c0a6b3e337b046d";
 
 /** Every channel with what it takes and gives; of a stream, `result` is one item. */
 export interface AlephNetIPCMap {
@@ -301,7 +301,7 @@ export const CHANNELS = {
   "conference:join": { stream: false, permission: "network:webrtc", errors: ["call.not-found", "call.wrong-state", "policy.blocked", "policy.rate-limited", "conference.full", "media.no-device", "graph.unreachable", "policy.permission-missing", "invalid-params", "not-implemented", "resource", "too-large", "internal"], preload: "conferenceJoin", since: "0.1.0" },
   "conference:leave": { stream: false, permission: null, errors: ["call.not-found", "invalid-params", "not-implemented", "resource", "too-large", "internal"], preload: "conferenceLeave", since: "0.1.0" },
   "conference:invite": { stream: false, permission: "network:webrtc", errors: ["call.not-found", "call.wrong-state", "policy.blocked", "policy.rate-limited", "conference.full", "graph.unreachable", "policy.permission-missing", "invalid-params", "not-implemented", "resource", "too-large", "internal"], preload: "conferenceInvite", since: "0.1.0" },
-  "conference:peek": { stream: false, permission: null, errors: ["call.not-found", "policy.blocked", "invalid-params", "not-implemented", "resource", "too-large", "internal"], preload: "conferencePeek", since: "0.1.0" },
+  "conference:peek": { stream: false, permission: null, errors: ["call.not-found", "policy.blocked", "graph.unreachable", "invalid-params", "not-implemented", "resource", "too-large", "internal"], preload: "conferencePeek", since: "0.1.0" },
   "conference:decline": { stream: false, permission: null, errors: ["call.not-found", "call.wrong-state", "invalid-params", "not-implemented", "resource", "too-large", "internal"], preload: "conferenceDecline", since: "0.1.0" },
   "conference:mute-request": { stream: false, permission: "network:webrtc", errors: ["call.not-found", "call.wrong-state", "policy.blocked", "policy.permission-missing", "invalid-params", "not-implemented", "resource", "too-large", "internal"], preload: "conferenceMuteRequest", since: "0.1.0" },
   "conference:remove": { stream: false, permission: "network:webrtc", errors: ["call.not-found", "call.wrong-state", "policy.blocked", "policy.permission-missing", "invalid-params", "not-implemented", "resource", "too-large", "internal"], preload: "conferenceRemove", since: "0.1.0" },
@@ -319,7 +319,7 @@ export const CHANNELS = {
   "social:sync": { stream: false, permission: null, errors: ["invalid-params", "not-implemented", "resource", "too-large", "internal"], preload: "socialSync", since: "0.1.0" },
   "social:block": { stream: false, permission: null, errors: ["invalid-params", "not-implemented", "resource", "too-large", "internal"], preload: "socialBlock", since: "0.1.0" },
   "social:unblock": { stream: false, permission: null, errors: ["invalid-params", "not-implemented", "resource", "too-large", "internal"], preload: "socialUnblock", since: "0.1.0" },
-  "system:hello": { stream: false, permission: null, errors: ["policy.permission-missing", "policy.rate-limited", "invalid-params", "not-implemented", "resource", "too-large", "internal"], preload: "systemHello", since: "0.1.0" },
+  "system:hello": { stream: false, permission: null, errors: ["policy.permission-missing", "invalid-params", "not-implemented", "resource", "too-large", "internal"], preload: "systemHello", since: "0.1.0" },
   "system:health": { stream: false, permission: null, errors: ["invalid-params", "not-implemented", "resource", "too-large", "internal"], preload: "systemHealth", since: "0.1.0" },
   "system:shutdown": { stream: false, permission: null, errors: ["invalid-params", "not-implemented", "resource", "too-large", "internal"], preload: "systemShutdown", since: "0.1.0" },
   "system:web-url": { stream: false, permission: null, errors: ["policy.permission-missing", "policy.blocked", "invalid-params", "not-implemented", "resource", "too-large", "internal"], preload: "systemWebUrl", since: "0.1.0" },
