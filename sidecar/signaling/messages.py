@@ -66,9 +66,13 @@ class AnswerBody(Body, frozen=True, kw_only=True):
 
 
 class ReasonBody(Body, frozen=True, kw_only=True):
-    """Reject, busy, cancel, end: ``reason`` is an ``EndReason`` value as the sender sees it."""
+    """Reject, busy, cancel, end: ``reason`` is an ``EndReason`` value as the sender sees it.
+
+    ``detail``: words of the sender's user for the log of the receiver, at most 256 characters are kept.
+    """
 
     reason: str
+    detail: str = ""
 
 
 class EmptyBody(Body, frozen=True):
