@@ -8,9 +8,6 @@ from typing import Final
 from sidecar.schema import types as t
 from sidecar.schema.spec import Channel, Event
 
-PROTOCOL: Final = 1
-SCHEMA_SHA256: Final = "9cb462de44f044eed3da3ccc68ee20939bec861c90ee1c602c0a6b3e337b046d"
-
 CHANNELS: Final[Mapping[str, Channel]] = {
     "call:initiate": Channel(
         name="call:initiate",
