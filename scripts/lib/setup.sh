@@ -21,11 +21,14 @@ need_apt() {
   return $rc
 }
 
+python_sum() { cat "$ROOT/scripts/locks/$1.txt" "$ROOT/pyproject.toml" | sha256sum | cut -c1-16; }
+
 # need_python LOCK: .venv holding what scripts/locks/LOCK.txt names, and this package itself, editable.
 need_python() {
   local lock=$ROOT/scripts/locks/$1.txt sum
-  sum=$(cat "$lock" "$ROOT/pyproject.toml" | sha256sum | cut -c1-16)
+  sum=$(python_sum "$1")
   [ -x "$PY" ] && [ -e "$STAMPS/python-$1-$sum" ] && return 0
+  [ "$1" = runtime ] && [ -x "$PY" ] && [ -e "$STAMPS/python-dev-$(python_sum dev)" ] && return 0
   say "installing the Python packages of scripts/locks/$1.txt into .venv"
   [ -x "$PY" ] || python3 -m venv "$ROOT/.venv"
   "$PY" -m pip install -q --disable-pip-version-check --require-hashes -r "$lock" >&2
@@ -45,10 +48,10 @@ need_node() {
   done
 }
 
-# need_bindings: the TypeScript packages, built when a source is newer than what was built.
+# need_bindings DIR...: TypeScript packages, built when a source is newer than what was built.
 need_bindings() {
   local dir
-  for dir in bindings/typescript bindings/electron; do
+  for dir in "$@"; do
     [ -d "$ROOT/$dir/dist" ] && [ -z "$(find "$ROOT/$dir/src" "$ROOT/$dir/package.json" -newer "$ROOT/$dir/dist" -print -quit)" ] && continue
     say "building $dir"
     (cd "$ROOT/$dir" && npm run --silent build >&2 && touch dist)
