@@ -128,7 +128,7 @@ import type {
 export const PROTOCOL = 1;
 
 /** SHA-256 of the schema file; `system:hello` answers with the sidecar's. */
-export const SCHEMA_SHA256 = "9cb462de44f044eed3da3ccc68ee20939bec861c90ee1c602c0a6b3e337b046d";
+export const SCHEMA_SHA256 = "67f30ebfe9f77715d8f84e6f1630040ff96bb6f05174410c3444bbdcfcca91cb";
 
 /** Every channel with what it takes and gives; of a stream, `result` is one item. */
 export interface AlephNetIPCMap {

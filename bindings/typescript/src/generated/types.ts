@@ -655,9 +655,7 @@ export interface EventItem {
   /**
    * In the shape of the event.
    */
-  data: {
-    [k: string]: unknown;
-  };
+  data: unknown;
 }
 /**
  * Events were dropped because the client was slow.
