@@ -1,8 +1,8 @@
 """Checks what each side of the demo received, by decoding its recording.
 
-stdin: ``{"alice": {file, color, tone, seconds, screen, screenColor?}, "bob": ...}``, expectations being what the
-*other* side was told to send. stdout: the figures of both, and ``problems`` (empty when all was found). The first
-argument is the folder for the contact sheet.
+stdin: ``{"alice": {file, color, tone, seconds, screen, screenColor?}, "bob": ...}``, expectations being what
+the *other* side was told to send. stdout: the figures of both, and ``problems`` (empty when all was found).
+The first argument is the folder for the contact sheet.
 """
 
 from __future__ import annotations
