@@ -1,0 +1,123 @@
+"""One call inside media: its three lines, its links, its certificates."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from typing import Any, Protocol
+
+from sidecar.frames import PictureSource, SoundSource
+from sidecar.media.border.peer import Certificate
+from sidecar.media.core import control
+from sidecar.media.lines import AudioLine, VideoLine
+from sidecar.media.link import Link
+from sidecar.media.messages import Line, PeerRef
+from sidecar.media.sinks import Probe
+
+
+class Catalog(Probe, Protocol):
+    """Where sources come from (implemented by capture). Every method may block: call it on a thread.
+
+    ``UnavailableError`` with ``media.no-device`` or ``media.no-source`` when there is no such thing.
+    """
+
+    def configure(self, file_folders: list[str], display: str | None) -> None:
+        """Folders that ``file:`` may read, the X display to look at."""
+
+    def picture_source(self, line: Line, device_id: str, options: Mapping[str, Any]) -> PictureSource:
+        """A started source of pictures for the camera or screen line."""
+
+    def sound_source(self, device_id: str, options: Mapping[str, Any]) -> SoundSource:
+        """A started source of sound."""
+
+    def devices(self) -> list[dict[str, Any]]:
+        """All devices in the schema's MediaDeviceInfo shape."""
+
+    def screens(self, types: tuple[str, ...], width: int, height: int) -> list[dict[str, Any]]:
+        """Shareable screens in the schema's ScreenSource shape."""
+
+
+class Call:
+    """Made by ``OpenCall``; sources are set on their own threads, one change of a line at a time."""
+
+    def __init__(
+        self,
+        call_id: str,
+        catalog: Catalog,
+        pool: Executor,
+        on_source_lost: Callable[[str, Line], None],
+    ) -> None:
+        self.call_id = call_id
+        self.links: dict[PeerRef, Link] = {}
+        self._catalog = catalog
+        self._pool = pool
+        self._certificates: dict[str, Certificate] = {}
+        self._turn = {line: asyncio.Lock() for line in Line}
+        self._closed = False
+
+        def lost(line: Line) -> None:
+            on_source_lost(call_id, line)
+            self.tell_state()
+
+        self.lines: dict[Line, AudioLine | VideoLine] = {
+            Line.AUDIO: AudioLine(lost),
+            Line.CAMERA: VideoLine(Line.CAMERA, pool, lost),
+            Line.SCREEN: VideoLine(Line.SCREEN, pool, lost),
+        }
+        for line in self.lines.values():
+            line.start()
+
+    def certificate(self, user_id: str) -> Certificate:
+        """The same for every generation towards a peer."""
+        if user_id not in self._certificates:
+            self._certificates[user_id] = Certificate.generateCertificate()
+        return self._certificates[user_id]
+
+    async def set_source(self, line: Line, device_id: str | None, options: Mapping[str, Any]) -> None:
+        """Replaces what ``line`` sends; the old source stays when the new one cannot be had."""
+        async with self._turn[line]:
+            target = self.lines[line]
+            loop = asyncio.get_running_loop()
+            if isinstance(target, AudioLine):
+                sound = None
+                if device_id is not None:
+                    make = lambda: self._catalog.sound_source(device_id, options)  # noqa: E731
+                    sound = await loop.run_in_executor(self._pool, make)
+                self._set_or_close(target, sound)
+            else:
+                picture = None
+                if device_id is not None:
+                    start = lambda: self._catalog.picture_source(line, device_id, options)  # noqa: E731
+                    picture = await loop.run_in_executor(self._pool, start)
+                self._set_or_close(target, picture)
+        self.tell_state()
+
+    def set_muted(self, line: Line, muted: bool) -> None:
+        """Never renegotiates."""
+        self.lines[line].set_muted(muted)
+        self.tell_state()
+
+    def tell_state(self) -> None:
+        """Every peer learns what is sent now, if that changed."""
+        state = control.State(
+            audio=self.lines[Line.AUDIO].active,
+            video=self.lines[Line.CAMERA].active,
+            screen=self.lines[Line.SCREEN].active,
+        )
+        for link in self.links.values():
+            link.tell_state(state)
+
+    async def close(self) -> None:
+        """Links first, so that nothing is sent from a line that is gone."""
+        self._closed = True
+        links, self.links = list(self.links.values()), {}
+        await asyncio.gather(*(link.close() for link in links))
+        await asyncio.gather(*(line.close() for line in self.lines.values()))
+
+    def _set_or_close(self, target: Any, source: PictureSource | SoundSource | None) -> None:
+        if self._closed:
+            if source is not None:
+                source.close()
+            return
+        target.set_source(source)
