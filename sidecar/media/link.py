@@ -144,12 +144,7 @@ class Link:
             self._say(control.Ping(n=self._ping))
         change = self._liveness.handle_tick(now)
         if change is not None:
-            _log.info(
-                "liveness of a path changed",
-                call_id=self.peer.call_id,
-                gen=self.peer.gen,
-                liveness=change.value,
-            )
+            self._log.info("liveness of a path changed", liveness=change.value)
             self._emit(PeerLiveness(peer=self.peer, liveness=change))
 
     def stats(self, probe: Probe) -> dict[str, Any]:
