@@ -207,7 +207,8 @@ class GraphClient:
             case effects.Disconnect(url):
                 self._tasks[url].cancel()
             case effects.Ping(url):
-                self._aside(self._ping(url, self._sockets[url]))
+                if url in self._sockets:
+                    self._aside(self._ping(url, self._sockets[url]))
             case effects.ReadDone(watch, answered):
                 done = self._reads.get(watch)
                 if done is not None and not done.done():

@@ -42,7 +42,7 @@ class NodeStore(Protocol):
     """A relay's memory. Reads see writes that are queued but not yet committed."""
 
     def read(self, soul: str) -> Cells:
-        """All cells of a soul, expired ones excluded."""
+        """All cells of a soul; some may have ended already."""
 
     def read_cell(self, soul: str, key: str) -> tuple[Any, float] | None:
         """One cell."""
@@ -54,7 +54,7 @@ class NodeStore(Protocol):
         """Set cells whatever was there: the caller resolved conflicts. Empty changes wait for the queue."""
 
     def expire(self, network_ms: float) -> None:
-        """Delete cells of time-limited souls that ended; reads leave them out from now on."""
+        """Delete the cells of time-limited souls that have ended."""
 
 
 class MemoryStore:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
@@ -30,6 +31,13 @@ def relay_url(url: str) -> str:
         raise LocalError(f"not the URL of a Gun relay: {url!r}")
     path = parts.path if parts.path not in ("", "/") else "/gun"
     return urlunsplit(SplitResult(scheme, parts.netloc, path, parts.query, ""))
+
+
+def silent_logger() -> logging.Logger:
+    """websockets writes to stderr, which carries our JSON lines: it gets a logger that says nothing."""
+    logger = logging.getLogger("sidecar.websockets")
+    logger.disabled = True
+    return logger
 
 
 class Socket:
@@ -84,6 +92,7 @@ async def open_socket(url: str, *, max_frame: int) -> Socket:
             ping_interval=None,
             user_agent_header=None,
             proxy=None,
+            logger=silent_logger(),
         )
     except (OSError, TimeoutError, WebSocketException, ValueError) as error:
         raise UnavailableError(f"{type(error).__name__}: {error}") from error

@@ -37,7 +37,7 @@ class Get(msgspec.Struct, frozen=True):
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
-    """One checked message. ``id`` is empty if the sender left it out; ``hash`` is the ``##`` of a get."""
+    """One checked message. ``id`` is empty if the sender left it out, ``more``: further parts follow."""
 
     id: str = ""
     at: str | None = None
@@ -168,17 +168,36 @@ def write_put(message_id: str, graph: Graph, *, at: str | None = None, more: boo
     return write(message)
 
 
-def write_get(message_id: str, soul: str, key: str | None = None, *, exact: bool = False) -> str:
-    """Ask for a soul or one key of it; ``exact`` uses the form that a restarted gun.js answers in full."""
+def write_get(
+    message_id: str, soul: str, key: str | None = None, *, exact: bool = False, digest: int | None = None
+) -> str:
+    """Ask for a soul or one key of it.
+
+    ``exact`` uses the form that a restarted gun.js answers in full; ``digest`` is the hash of what is known,
+    for which an equal answer is left out.
+    """
     get: dict[str, Any] = {"#": {"=": soul} if exact else soul}
     if key is not None:
         get["."] = key
-    return write({"#": message_id, "get": get})
+    message: dict[str, Any] = {"#": message_id, "get": get}
+    if digest is not None:
+        message["##"] = digest
+    return write(message)
 
 
 def write_ack(message_id: str, at: str, *, err: str | None = None) -> str:
     """What the writer of a put waits for."""
     return write({"#": message_id, "@": at, "err": err} if err else {"#": message_id, "@": at, "ok": True})
+
+
+def write_reply(message_id: str, at: str, *, ok: Any, err: str | None) -> str:
+    """Somebody's answer to somebody else's message, as it came."""
+    message: dict[str, Any] = {"#": message_id, "@": at}
+    if ok is not None:
+        message["ok"] = ok
+    if err is not None:
+        message["err"] = err
+    return write(message)
 
 
 def write_not_found(message_id: str, at: str) -> str:

@@ -1,0 +1,322 @@
+"""The relay as a machine: what it answers, keeps and passes on (gun.md sections 4 to 7, DESIGN D9).
+
+Puts are checked, settled with HAM, delivered to subscribers at once and acknowledged after the store has
+committed, unchanged ones too. Gets are answered from the store, always. Nothing is flooded. Connections are
+numbers, 0 is the relay itself; ``take`` drains what is to be sent. The store is called, never waited for.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+
+import msgspec
+
+from sidecar.clock import Random
+from sidecar.errors import RemoteError
+from sidecar.graph.core import ham, jsjson, leaves, lex, rules, wire
+from sidecar.graph.core.dedupe import Dedupe
+from sidecar.graph.core.nodes import Graph, Node, Value, cell_size, write_graph
+from sidecar.graph.core.subscriptions import MAX_PER_CONNECTION, Subscriptions
+from sidecar.graph.store import NodeStore
+
+RELAY = 0
+MAX_HASHED = 16 * 1024
+"""Characters of a node that is hashed for a get-back: the hash is a slow loop, larger nodes go without."""
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What one connection and one soul may cost."""
+
+    frame_bytes: int = wire.MAX_FRAME
+    subscriptions: int = MAX_PER_CONNECTION
+    future_ms: int = 60_000
+    """How far in the future a state may lie; farther ones would shadow every later write."""
+    deferred: int = 1_000
+    """Puts kept until their state is due."""
+    leaf_soul_bytes: int = leaves.MAX_SOUL_BYTES
+    soul_bytes: int = 8 * 1024 * 1024
+    reply_bytes: int = 64 * 1024
+    """About the size of one part of an answer; longer nodes go out in several."""
+
+
+class Deliver(msgspec.Struct, frozen=True):
+    """Send one frame to these connections."""
+
+    connections: tuple[int, ...]
+    text: str
+
+
+class _Refusal(Exception):
+    """A cell that must not be kept; the whole message is answered with the reason."""
+
+
+class _Sorted(msgspec.Struct):
+    """A put after HAM and the rules."""
+
+    accepted: Graph
+    deferred: Graph
+    due_ms: float = 0.0
+
+
+class Router:
+    """One relay. ``now`` is monotonic seconds, ``now_ms`` the wall clock that HAM compares states with."""
+
+    def __init__(
+        self, store: NodeStore, random: Random, limits: Limits, wake: Callable[[], None] = lambda: None
+    ) -> None:
+        self.counters: Counter[str] = Counter()
+        """What was refused or dropped, by reason."""
+        self._store = store
+        self._random = random
+        self._limits = limits
+        self._wake = wake
+        self._pid = self._new_id()
+        self._subscriptions = Subscriptions(max_per_connection=limits.subscriptions)
+        self._seen: Dedupe[int] = Dedupe()
+        self._open: set[int] = set()
+        self._deferred: list[tuple[float, int, int, str, Graph]] = []
+        self._order = 0
+        self._effects: list[Deliver] = []
+        self.failing = False
+        """The last write was lost."""
+
+    def take(self) -> list[Deliver]:
+        """Everything to be sent since the last call, in order."""
+        effects, self._effects = self._effects, []
+        return effects
+
+    def _new_id(self) -> str:
+        return wire.make_id(self._random.bytes(12))
+
+    def _send(self, connection: int, text: str) -> None:
+        if connection in self._open:
+            self._effects.append(Deliver((connection,), text))
+
+    def opened(self, connection: int) -> None:
+        """A connection is there: greet it as gun.js relays do, and say that our answers have an end."""
+        self._open.add(connection)
+        self._subscriptions.opened(connection)
+        self._send(connection, wire.write_hello(self._new_id(), self._pid, aleph=True))
+
+    def closed(self, connection: int, now: float) -> None:
+        self._open.discard(connection)
+        self._subscriptions.closed(connection, now)
+
+    def received(self, connection: int, text: str | bytes, now: float, now_ms: float) -> int:
+        """Handle a frame; returns how many messages it held. Bad ones are counted and, with an id, told."""
+        try:
+            raws = wire.read_frame(text, max_bytes=self._limits.frame_bytes)
+        except RemoteError as error:
+            self.counters[error.reason] += 1
+            return 1
+        for raw in raws:
+            try:
+                self._handle(connection, wire.read_message(raw), now, now_ms)
+            except RemoteError as error:
+                self.counters[error.reason] += 1
+                message_id = (error.details or {}).get("id")
+                if message_id:
+                    self._send(connection, wire.write_ack(self._new_id(), message_id, err=error.message))
+        return len(raws)
+
+    def _handle(self, connection: int, message: wire.Message, now: float, now_ms: float) -> None:
+        message_id = message.id or self._new_id()
+        if message.dam is not None:
+            self._control(connection, message)
+        elif not self._seen.first_sight(message_id, connection, now):
+            self.counters["duplicate"] += 1
+        elif message.put is not None:
+            answers = message.at is not None
+            self._put(0 if answers else connection, connection, message_id, message.put, now_ms)
+        elif message.get is not None:
+            self._get(connection, message_id, message.get, now, now_ms)
+        elif message.at is not None:
+            self._pass_reply(message_id, message, now)
+        else:
+            self.counters["unknown-message"] += 1
+
+    def _control(self, connection: int, message: wire.Message) -> None:
+        if message.dam == "?":
+            if message.pid:
+                self._subscriptions.named(connection, message.pid)
+            if message.at is None:
+                self._send(connection, wire.write_hello(self._new_id(), self._pid, at=message.id, aleph=True))
+        elif message.dam == "off" and message.get is not None:
+            self._subscriptions.remove(connection, message.get.soul)
+
+    def _pass_reply(self, message_id: str, message: wire.Message, now: float) -> None:
+        """An answer to a message somebody else sent goes to that one alone."""
+        assert message.at is not None
+        asker = self._seen.source(message.at, now)
+        if asker is not None:
+            self._send(asker, wire.write_reply(message_id, message.at, ok=message.ok, err=message.err))
+
+    # Puts
+
+    def _put(self, writer: int, source: int, message_id: str, graph: Graph, now_ms: float) -> None:
+        """``writer`` gets the acknowledgement, 0 for nobody; ``source`` does not get its own words back."""
+        try:
+            put = self._sort(graph, now_ms)
+        except _Refusal as refusal:
+            self.counters["refused"] += 1
+            self._send(writer, wire.write_ack(self._new_id(), message_id, err=str(refusal)))
+            return
+        self._deliver(source, message_id, {**put.deferred, **put.accepted})
+        if put.deferred:
+            self._order += 1
+            entry = (put.due_ms, self._order, writer, message_id, put.deferred)
+            heapq.heappush(self._deferred, entry)
+            writer = RELAY
+        self._keep(put.accepted, writer, message_id)
+
+    def _keep(self, changes: Graph, writer: int, message_id: str) -> None:
+        self._store.write(changes, partial(self._committed, writer, message_id))
+
+    def _committed(self, writer: int, message_id: str, stored: bool) -> None:
+        err = None if stored else "Not stored."
+        self.failing = not stored
+        if not stored:
+            self.counters["not-stored"] += 1
+        self._send(writer, wire.write_ack(self._new_id(), message_id, err=err))
+        self._wake()
+
+    def _sort(self, graph: Graph, now_ms: float) -> _Sorted:
+        put = _Sorted({}, {})
+        ended = 0
+        for soul, node in graph.items():
+            for key, (value, state) in node.items():
+                if leaves.is_expired(soul, state, now_ms):
+                    ended += 1
+                    continue
+                verdict = self._judge(soul, key, value, state, now_ms)
+                if verdict == "accept":
+                    put.accepted.setdefault(soul, {})[key] = (value, state)
+                elif verdict == "defer":
+                    put.deferred.setdefault(soul, {})[key] = (value, state)
+                    put.due_ms = max(put.due_ms, state)
+        if ended and not put.accepted and not put.deferred:
+            raise _Refusal("Too old for this soul.")
+        return put
+
+    def _judge(self, soul: str, key: str, value: Value, state: float, now_ms: float) -> ham.Verdict:
+        current = self._store.read_cell(soul, key)
+        if current == (value, state) and type(current[0]) is type(value):
+            return "drop"
+        reason = rules.refusal(soul, key, value, state)
+        if reason is not None:
+            raise _Refusal(reason)
+        known, known_state = current if current is not None else (None, None)
+        verdict = ham.resolve(now_ms, state, known_state, value, known)
+        if verdict == "defer" and (
+            state > now_ms + self._limits.future_ms or len(self._deferred) >= self._limits.deferred
+        ):
+            raise _Refusal("State is too far in the future.")
+        if verdict != "drop":
+            self._check_room(soul, key, value, known)
+        return verdict
+
+    def _check_room(self, soul: str, key: str, value: Value, known: Value) -> None:
+        """A full soul takes no new leaf; what it holds is never pushed out."""
+        cap = self._limits.leaf_soul_bytes if leaves.is_leaf_soul(soul) else self._limits.soul_bytes
+        grows = cell_size(key, value) - (0 if known is None else cell_size(key, known))
+        if grows > 0 and self._store.size(soul) + grows > cap:
+            raise _Refusal("Soul is full.")
+
+    def _deliver(self, source: int, message_id: str, graph: Graph) -> None:
+        """To each subscriber the nodes it asked for, encoded once per different selection."""
+        wanted: dict[int, list[str]] = {}
+        for soul, node in graph.items():
+            for connection in self._subscriptions.listeners(soul, node):
+                if connection != source:
+                    wanted.setdefault(connection, []).append(soul)
+        groups: dict[tuple[str, ...], list[int]] = {}
+        for connection, souls in wanted.items():
+            groups.setdefault(tuple(souls), []).append(connection)
+        for selection, connections in groups.items():
+            text = wire.write_put(message_id, {soul: graph[soul] for soul in selection})
+            self._effects.append(Deliver(tuple(connections), text))
+
+    # Gets
+
+    def _get(self, connection: int, message_id: str, get: wire.Get, now: float, now_ms: float) -> None:
+        is_new = not get.exact and self._subscriptions.add(connection, get.soul, get.key)
+        node = self._find(get, now_ms)
+        parts = _split(node, self._limits.reply_bytes)
+        if not parts:
+            self._send(connection, wire.write_not_found(self._new_id(), message_id))
+        for number, part in enumerate(parts, 1):
+            more = number < len(parts)
+            text = wire.write_put(self._new_id(), {get.soul: part}, at=message_id, more=more)
+            self._send(connection, text)
+        if is_new and get.keys is None and "#" not in get.soul:
+            self._get_back(connection, get, node, now)
+
+    def _find(self, get: wire.Get, now_ms: float) -> Node:
+        if get.key is not None:
+            cell = self._store.read_cell(get.soul, get.key)
+            cells = {} if cell is None else {get.key: cell}
+        else:
+            cells = self._store.read(get.soul)
+        node = {
+            key: (value, state)
+            for key, (value, state) in cells.items()
+            if not leaves.is_expired(get.soul, state, now_ms)
+        }
+        return node if get.keys is None else _select(node, get)
+
+    def _get_back(self, connection: int, get: wire.Get, known: Node, now: float) -> None:
+        """Ask the asker: gun.js never re-sends what it wrote offline, but answers a get from its memory.
+
+        The hash of what we have keeps it silent when it has nothing else (gun.md section 6b).
+        """
+        message_id = self._new_id()
+        self._seen.first_sight(message_id, RELAY, now)
+        digest = None
+        if known and sum(cell_size(key, value) for key, (value, _) in known.items()) < MAX_HASHED:
+            digest = jsjson.java_hash(jsjson.sorted_stringify(write_graph({get.soul: known})))
+        self._send(connection, wire.write_get(message_id, get.soul, get.key, digest=digest))
+
+    # Time
+
+    def next_due_ms(self) -> float | None:
+        """Wall time at which ``handle_timer`` has a deferred put to settle."""
+        return self._deferred[0][0] if self._deferred else None
+
+    def handle_timer(self, now: float, now_ms: float) -> None:
+        """Settle the puts whose state is due; a subscriber that came meanwhile gets them now."""
+        self._subscriptions.expire(now)
+        while self._deferred and self._deferred[0][0] <= now_ms:
+            _, _, writer, message_id, graph = heapq.heappop(self._deferred)
+            self._put(writer, RELAY, message_id, graph, now_ms)
+
+
+def _select(node: Node, get: wire.Get) -> Node:
+    """The keys a query asks for, in its order, until its byte limit is passed."""
+    query = get.keys or {}
+    names = sorted((key for key in node if lex.selects(key, query)), key=jsjson.utf16)
+    if query.get("-"):
+        names.reverse()
+    chosen: Node = {}
+    size = 0
+    for key in names:
+        chosen[key] = node[key]
+        size += cell_size(key, node[key][0])
+        if get.limit is not None and size >= get.limit:
+            break
+    return chosen
+
+
+def _split(node: Node, part_bytes: int) -> list[Node]:
+    """Parts of roughly ``part_bytes``; a long answer must not hold up the connection's other frames."""
+    parts: list[Node] = []
+    size = part_bytes
+    for key, cell in node.items():
+        if size >= part_bytes:
+            parts.append({})
+            size = 0
+        parts[-1][key] = cell
+        size += cell_size(key, cell[0])
+    return parts

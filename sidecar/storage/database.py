@@ -1,0 +1,112 @@
+"""One SQLite file with one writer thread: writes are queued, committed in groups, reported after COMMIT.
+
+DESIGN D10. The thread takes whatever is queued, so a lone write is committed at once and a burst shares one
+COMMIT; nothing waits for company. WAL with synchronous NORMAL survives kill -9, a power cut may lose the last
+commits; ``durable`` (FULL) does not. A failed COMMIT (disk full) is rolled back and reported, the file stays
+sound.
+"""
+
+from __future__ import annotations
+
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from sidecar.errors import UnavailableError
+
+MAX_GROUP = 1_000
+"""Writes of one COMMIT: keeps it within about 5 ms on a slow disk."""
+BUSY_S = 5.0
+"""How long a lock held by another process (a backup) is waited for."""
+
+OnDone = Callable[[bool], None]
+Statement = tuple[str, Sequence[Sequence[Any]]]
+"""SQL and one row of parameters for each time it is executed."""
+CallSoon = Callable[..., object]
+"""``loop.call_soon_threadsafe``: how results come back from the thread."""
+
+
+class Database:
+    """Open a file, bring it up to date, write through one thread. Raises UnavailableError if it cannot.
+
+    ``migrations`` are SQL scripts; the file's ``user_version`` says how many have run. Reads go over
+    ``reader``, to be used by the thread that made this object; it sees committed data.
+    """
+
+    def __init__(
+        self, path: Path, migrations: Sequence[str], call_soon: CallSoon, *, durable: bool = False
+    ) -> None:
+        self._call_soon = call_soon
+        self._queue: queue.SimpleQueue[tuple[list[Statement], OnDone | None] | None] = queue.SimpleQueue()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._writer = self._connect(path, durable=durable)
+            self._migrate(migrations)
+            self.reader = self._connect(path, durable=False)
+            self.reader.execute("PRAGMA query_only = ON")
+        except (sqlite3.Error, OSError) as error:
+            raise UnavailableError(f"cannot open {path}: {error}") from error
+        self._thread = threading.Thread(target=self._run, name=f"sqlite {path.name}", daemon=True)
+        self._thread.start()
+
+    @staticmethod
+    def _connect(path: Path, *, durable: bool) -> sqlite3.Connection:
+        connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+        return connection
+
+    def _migrate(self, migrations: Sequence[str]) -> None:
+        (version,) = self._writer.execute("PRAGMA user_version").fetchone()
+        if version > len(migrations):
+            raise sqlite3.DatabaseError(f"made by a newer version ({version})")
+        for number, script in enumerate(migrations[version:], version + 1):
+            self._writer.executescript(f"BEGIN;{script};PRAGMA user_version = {number};COMMIT;")
+
+    def submit(self, statements: Iterable[Statement], on_done: OnDone | None = None) -> None:
+        """Queue a write; ``on_done`` hears after COMMIT, or False if it was lost."""
+        self._queue.put((list(statements), on_done))
+
+    def close(self) -> None:
+        """Commit what is queued and close the file. Results still come in through ``call_soon``."""
+        if not self._thread.is_alive():
+            return
+        self._queue.put(None)
+        self._thread.join()
+        self.reader.close()
+
+    def _run(self) -> None:
+        closing = False
+        while not closing:
+            group = [self._queue.get()]
+            while len(group) < MAX_GROUP and not self._queue.empty():
+                group.append(self._queue.get())
+            closing = None in group
+            writes = [write for write in group if write is not None]
+            stored = self._commit([statement for statements, _ in writes for statement in statements])
+            listeners = [on_done for _, on_done in writes if on_done is not None]
+            if listeners:
+                self._call_soon(_report, listeners, stored)
+        self._writer.close()
+
+    def _commit(self, statements: list[Statement]) -> bool:
+        if not statements:
+            return True
+        try:
+            self._writer.execute("BEGIN IMMEDIATE")
+            for sql, rows in statements:
+                self._writer.executemany(sql, rows)
+            self._writer.execute("COMMIT")
+        except sqlite3.Error:
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
+            return False
+        return True
+
+
+def _report(listeners: list[OnDone], stored: bool) -> None:
+    for listener in listeners:
+        listener(stored)
