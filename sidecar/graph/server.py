@@ -23,7 +23,7 @@ from sidecar.log import Logger
 
 KEEP_ALIVE_S = 20.0
 EXPIRE_EVERY_S = 60.0
-PATH = "/gun"
+DEFAULT_PATH = "/gun"
 
 
 class ServerLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,12 +71,14 @@ class GraphServer:
         log: Logger,
         limits: Limits | None = None,
         server_limits: ServerLimits | None = None,
+        path: str = DEFAULT_PATH,
     ) -> None:
         self._store = store
         self._clock = clock
         self._log = log
         self._limits = limits or Limits()
         self._server_limits = server_limits or ServerLimits()
+        self._path = path
         self._router = Router(store, random, self._limits, self._flush)
         self._numbers = itertools.count(1)
         self._connections: dict[int, ServerConnection] = {}
@@ -138,7 +140,7 @@ class GraphServer:
             del response.headers["Content-Type"]
             response.headers["Content-Type"] = "application/json"
             return response
-        if path != PATH:
+        if path != self._path:
             return connection.respond(HTTPStatus.NOT_FOUND, "not found\n")
         if "upgrade" not in request.headers.get("Connection", "").lower():
             return connection.respond(HTTPStatus.OK, "Gun relay: connect with a WebSocket\n")

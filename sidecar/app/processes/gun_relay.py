@@ -1,0 +1,97 @@
+"""The Gun relay's process: stand-alone behind ``aleph-sidecar relay``, or a supervised child.
+
+As a child: one line of JSON (``GunRelayConfig``) on stdin, one line ``{"ready":true,"host","port"}`` on
+stdout, then until stdin ends or SIGTERM comes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from sidecar import log
+from sidecar.app import exit_codes, stdio
+from sidecar.app.handshake import encode, read_line
+from sidecar.app.lifeline import Lifeline
+from sidecar.app.system_clock import SystemClock, SystemRandom
+from sidecar.config import ConfigError
+from sidecar.errors import SidecarError
+from sidecar.graph.core.leaves import expires_ms
+from sidecar.graph.store import MemoryStore
+from sidecar.relay.gun_relay import GunRelay, GunRelayConfig
+from sidecar.storage.sqlite import SqliteStore
+
+DATABASE = "gun.db"
+
+logger = log.get("gun-relay")
+
+
+async def run_gun_relay(
+    config: GunRelayConfig, on_ready: Callable[[str, int], None], stop: asyncio.Event
+) -> None:
+    """Serve until ``stop`` is set; ``on_ready(host, port)`` is called once the port is bound.
+
+    Raises UnavailableError if the port is taken or the folder cannot be used.
+    """
+    store = _open_store(config)
+    relay = GunRelay(config, store, clock=SystemClock(), random=SystemRandom(), log=logger)
+    try:
+        on_ready(*await relay.start())
+        await stop.wait()
+        await relay.stop()
+    finally:
+        if isinstance(store, SqliteStore):
+            store.close()
+
+
+def _open_store(config: GunRelayConfig) -> SqliteStore | MemoryStore:
+    if config.data_dir is None:
+        return MemoryStore()
+    path = Path(config.data_dir) / DATABASE
+    call_soon = asyncio.get_running_loop().call_soon_threadsafe
+    return SqliteStore(path, expires_ms=expires_ms, call_soon=call_soon)
+
+
+def main() -> int:
+    """The life of the child; its exit code."""
+    stdout = stdio.take_stdout()
+    stdio.start_logs("info")
+    try:
+        asyncio.run(_run_child(stdout))
+    except SidecarError as error:
+        logger.error("relay failed", code=error.code.value, problem=error.message)
+        return exit_codes.of(error)
+    return exit_codes.CLEAN
+
+
+async def _run_child(stdout: int) -> None:
+    try:
+        config = msgspec.json.decode(read_line(stdio.STDIN), type=GunRelayConfig)
+    except msgspec.MsgspecError as error:
+        raise ConfigError("relay", str(error)) from None
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    Lifeline(stdio.STDIN, None, lambda _: _set_from_thread(loop, stop)).start()
+
+    def tell(host: str, port: int) -> None:
+        if not stdio.write_once(stdout, encode({"ready": True, "host": host, "port": port})):
+            stop.set()
+
+    await run_gun_relay(config, tell, stop)
+
+
+def _set_from_thread(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
+    try:
+        loop.call_soon_threadsafe(event.set)
+    except RuntimeError:  # the loop has ended first
+        return
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""The node's place in the graph: one client, built from the configuration, observed for health."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+from sidecar import log
+from sidecar.app.system_clock import SystemClock, SystemRandom
+from sidecar.graph.client import GraphClient, RelayState
+from sidecar.graph.core.leaves import expires_ms
+from sidecar.storage.sqlite import SqliteStore
+
+DATABASE = "graph.db"
+
+
+class GraphService:
+    """Owns the client and its store: the outbox survives the process. Imported after the ready line."""
+
+    def __init__(self, peers: Sequence[str], data_dir: Path, clock: SystemClock) -> None:
+        """Raises UnavailableError if the folder cannot be used, LocalError for a URL that is none.
+
+        From now on ``clock.network_ms`` follows the relays. Needs a running event loop.
+        """
+        call_soon = asyncio.get_running_loop().call_soon_threadsafe
+        path = data_dir / DATABASE
+        self._store = SqliteStore(path, expires_ms=expires_ms, call_soon=call_soon, durable=True)
+        try:
+            self.client = GraphClient(
+                peers, clock=clock, random=SystemRandom(), store=self._store, log=log.get("graph")
+            )
+        except BaseException:
+            self._store.close()
+            raise
+        clock.follow(self.client.network_offset_ms)
+
+    async def start(self) -> None:
+        """Begin connecting; a relay that cannot be reached is tried until it can."""
+        await self.client.start()
+
+    async def stop(self) -> None:
+        """Close the connections; what no relay acknowledged stays in the store."""
+        await self.client.stop()
+        self._store.close()
+
+    @property
+    def relays(self) -> list[RelayState]:
+        """For ``system:health``."""
+        return self.client.relays
+
+    @property
+    def problems(self) -> list[str]:
+        """What health calls degraded: relays are configured and none is connected."""
+        relays = self.client.relays
+        if relays and not any(relay.connected for relay in relays):
+            return ["no relay is reachable"]
+        return []
