@@ -1,0 +1,42 @@
+"""How the node is, in words a front end can show: problems come and go by their code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from sidecar.schema import Health, HealthStatus, Problem, RelayHealth
+
+RelayView = tuple[str, bool, float | None]
+"""URL, whether it is connected, round trip in milliseconds."""
+
+
+class HealthBoard:
+    """Standing problems by code, and the relays as they are when somebody asks."""
+
+    def __init__(self) -> None:
+        self._problems: dict[str, str] = {}
+        self._relays: Callable[[], Iterable[RelayView]] = lambda: ()
+
+    def watch_relays(self, relays: Callable[[], Iterable[RelayView]]) -> None:
+        """From now on ``relays()`` tells how the graph is reached."""
+        self._relays = relays
+
+    def raise_problem(self, code: str, message: str) -> None:
+        self._problems[code] = message
+
+    def clear(self, *codes: str) -> None:
+        for code in codes:
+            self._problems.pop(code, None)
+
+    def report(self) -> Health:
+        relays = [RelayHealth(url=url, connected=up, rtt_ms=rtt) for url, up, rtt in self._relays()]
+        problems = dict(self._problems)
+        if not relays:
+            problems["graph.unreachable"] = "no relay is configured: calls need one"
+        elif not any(relay.connected for relay in relays):
+            problems["graph.unreachable"] = "no relay is connected; it is being tried again"
+        return Health(
+            status=HealthStatus.DEGRADED if problems else HealthStatus.OK,
+            problems=[Problem(code=code, message=message) for code, message in sorted(problems.items())],
+            relays=relays,
+        )

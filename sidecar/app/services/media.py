@@ -1,0 +1,255 @@
+"""Runs media for core, in a child process or inside this one, behind one interface (DESIGN D11).
+
+A child that dies is a network loss of every connection: MediaLost, a fresh child, and whoever owns the
+calls opens new generations. Core never imports aiortc or av here; inline mode loads them on purpose.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import itertools
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from sidecar.errors import Code, SidecarError, UnavailableError
+from sidecar.log import Logger
+from sidecar.media.core import framing
+from sidecar.media.messages import (
+    Command,
+    Configure,
+    Event,
+    GetStats,
+    ListDevices,
+    ListScreens,
+    MediaLost,
+    Ready,
+    RecordStart,
+    RecordStop,
+    Reply,
+    SetSource,
+    Shutdown,
+)
+from sidecar.media.pipes import PipeReader, PipeWriter
+
+CHILD_MODULE = "sidecar.app.processes.media"
+START_TIMEOUT_S = 20.0
+"""Loading the codecs takes 0.5 s; a starved machine forty times that."""
+STOP_TIMEOUT_S = 2.0
+REQUEST_TIMEOUT_S = 10.0
+RESTART_DELAYS_S = (0.1, 0.5, 2.0, 10.0, 30.0)
+"""After each crash in a row; the last one for all further ones. A child that was ready starts anew."""
+COMMAND_QUEUE_BYTES = 4 * 1024 * 1024
+MAX_REQUESTS = 256
+
+Mode = Literal["child", "inline"]
+Request = SetSource | GetStats | ListDevices | ListScreens | RecordStart | RecordStop
+
+
+class Runner(Protocol):
+    """One run of media, however it runs."""
+
+    def post(self, command: Command) -> None:
+        """Gives it a command."""
+
+    async def stop(self) -> None:
+        """Ends it; returns when it is gone."""
+
+
+class MediaService:
+    """``on_event`` gets every event but replies, on the loop, ``MediaLost`` included."""
+
+    def __init__(
+        self, mode: Mode, configure: Configure, log: Logger, on_event: Callable[[Event], None]
+    ) -> None:
+        self._mode = mode
+        self._configure = configure
+        self._log = log
+        self._on_event = on_event
+        self._runner: Runner | None = None
+        self._ready = asyncio.Event()
+        self._ids = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._crashes = 0
+        self._restart: asyncio.Task[None] | None = None
+        self._stopping = False
+
+    @property
+    def pid(self) -> int | None:
+        """Of the child; None inline or while there is none."""
+        return self._runner.pid if isinstance(self._runner, _ChildRunner) else None
+
+    async def start(self) -> None:
+        """Returns when media takes commands; UnavailableError when it does not come up."""
+        await self._run()
+        try:
+            await asyncio.wait_for(self._ready.wait(), START_TIMEOUT_S)
+        except TimeoutError:
+            raise UnavailableError("media did not start") from None
+
+    async def stop(self) -> None:
+        """Ends media; pending requests fail."""
+        self._stopping = True
+        if self._restart is not None:
+            self._restart.cancel()
+        if self._runner is not None:
+            await self._runner.stop()
+            self._runner = None
+        self._fail_waiting("media is stopping")
+
+    def send(self, command: Command) -> None:
+        """Fire and forget; dropped while media is down, which MediaLost has told."""
+        if self._runner is not None:
+            self._runner.post(command)
+
+    async def request(self, request: Request) -> Any:
+        """Sends a request under a fresh id and returns its result; raises the error it is answered with."""
+        if self._runner is None or not self._ready.is_set():
+            raise UnavailableError("media is not running")
+        if len(self._waiting) >= MAX_REQUESTS:
+            raise UnavailableError("too many media requests at once")
+        number = next(self._ids)
+        answer = self._waiting[number] = asyncio.get_running_loop().create_future()
+        try:
+            self._runner.post(msgspec.structs.replace(request, request_id=number))
+            return await asyncio.wait_for(answer, REQUEST_TIMEOUT_S)
+        except TimeoutError:
+            raise UnavailableError("media did not answer in time") from None
+        finally:
+            del self._waiting[number]
+
+    async def _run(self) -> None:
+        if self._mode == "inline":
+            module = await asyncio.to_thread(importlib.import_module, CHILD_MODULE)
+            self._runner = _InlineRunner(await asyncio.to_thread(module.make_engine, self._handle))
+        else:
+            self._runner = _ChildRunner(self._log, self._handle, self._lost)
+        self._runner.post(self._configure)
+
+    def _handle(self, event: Event) -> None:
+        if isinstance(event, Reply):
+            self._settle(event)
+            return
+        if isinstance(event, Ready):
+            self._ready.set()
+            self._crashes = 0
+        self._on_event(event)
+
+    def _settle(self, reply: Reply) -> None:
+        answer = self._waiting.get(reply.request_id)
+        if answer is None or answer.done():
+            return
+        if reply.error is None:
+            answer.set_result(reply.result)
+        else:
+            answer.set_exception(_error(reply.error))
+
+    def _lost(self, status: int | None) -> None:
+        self._runner = None
+        was_ready = self._ready.is_set()
+        self._ready.clear()
+        self._fail_waiting("media died")
+        if self._stopping:
+            return
+        self._log.error("media process died", status=status, crashes=self._crashes)
+        if was_ready:
+            self._on_event(MediaLost())
+        delay = RESTART_DELAYS_S[min(self._crashes, len(RESTART_DELAYS_S) - 1)]
+        self._crashes += 1
+        self._restart = asyncio.create_task(self._run_after(delay), name="media-restart")
+
+    async def _run_after(self, delay: float) -> None:
+        await asyncio.sleep(delay)
+        try:
+            await self._run()
+        except OSError as error:
+            self._log.error("media process cannot be started", reason=error.strerror)
+            self._lost(None)
+
+    def _fail_waiting(self, why: str) -> None:
+        for answer in self._waiting.values():
+            if not answer.done():
+                answer.set_exception(UnavailableError(why))
+
+
+class _InlineRunner:
+    """The engine in this process."""
+
+    def __init__(self, engine: Any) -> None:
+        self._engine = engine
+
+    def post(self, command: Command) -> None:
+        self._engine.post(command)
+
+    async def stop(self) -> None:
+        await self._engine.close()
+
+
+class _ChildRunner:
+    """A child process, two threads, and the loop they report to."""
+
+    def __init__(
+        self, log: Logger, on_event: Callable[[Event], None], on_lost: Callable[[int | None], None]
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._on_event = on_event
+        self._on_lost = on_lost
+        self._gone = asyncio.Event()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", CHILD_MODULE, "info"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self.pid = self._process.pid
+        log.info("media process started", pid=self.pid)
+        self._writer = PipeWriter(self._process.stdin.detach().fileno(), COMMAND_QUEUE_BYTES)
+        self._writer.start()
+        PipeReader(self._process.stdout.fileno(), self._frame, self._ended).start()
+
+    def post(self, command: Command) -> None:
+        if not self._writer.send(framing.frame(command)):
+            self._process.kill()
+
+    async def stop(self) -> None:
+        self.post(Shutdown())
+        self._writer.close()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._gone.wait(), STOP_TIMEOUT_S)
+            return
+        self._process.kill()
+        await self._gone.wait()
+
+    def _frame(self, body: bytes) -> None:
+        event = framing.decode_event(body)
+        self._call(self._on_event, event)
+
+    def _ended(self) -> None:
+        status = self._process.wait()
+        self._writer.close()
+        self._call(self._finish, status)
+
+    def _finish(self, status: int) -> None:
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        self._gone.set()
+        self._on_lost(status)
+
+    def _call(self, function: Callable[..., None], *args: Any) -> None:
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(function, *args)
+
+
+def _error(wire: dict[str, Any]) -> SidecarError:
+    try:
+        code = Code(wire["code"])
+    except (KeyError, ValueError):
+        code = Code.INTERNAL
+    return SidecarError(str(wire.get("message", "")), code=code, details=wire.get("details"))
