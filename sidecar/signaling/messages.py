@@ -1,4 +1,4 @@
-"""What two nodes say to each other about a call (DESIGN D3, D4): kinds and bodies, before signing and sealing.
+"""What two nodes say to each other about a call (DESIGN D3, D4): kinds, bodies, before they are sealed.
 
 Everything that matters is inside the signed payload, because upstream's signature covers nothing else
 (alephnet.md section 1.4). ``Signal`` is that payload as a value; ``signaling.sealing`` turns it into a leaf.
@@ -7,10 +7,17 @@ Everything that matters is inside the signed payload, because upstream's signatu
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 PAYLOAD_VERSION = 1
+
+SessionId = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
+"""128 random bits in hex; it becomes part of a soul, so nothing else may stand in it."""
+DisplayName = Annotated[str, Meta(max_length=256)]
+Word = Annotated[str, Meta(max_length=64)]
 
 
 class Kind(StrEnum):
@@ -41,11 +48,11 @@ class Body(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
 
 
 class InviteBody(Body, frozen=True, kw_only=True):
-    """``session``: 128 random bits in hex naming ``calls/s/<session>#``, where the rest of the call runs."""
+    """``session`` names the soul ``calls/s/<session>``, where the rest of the call runs."""
 
-    call_type: str
-    session: str
-    display_name: str
+    call_type: Word
+    session: SessionId
+    display_name: DisplayName
     sdp: str | None = None
 
 
@@ -53,16 +60,16 @@ class AcceptBody(Body, frozen=True, kw_only=True):
     """``sdp_type`` is ``answer`` (then ``offer_digest`` names the offer, SHA-256 hex) or ``offer``."""
 
     sdp: str
-    sdp_type: str
-    offer_digest: str | None = None
-    display_name: str = ""
+    sdp_type: Word
+    offer_digest: Word | None = None
+    display_name: DisplayName = ""
 
 
 class AnswerBody(Body, frozen=True, kw_only=True):
     """The caller's answer; ``offer_digest`` is the SHA-256 hex of the offer it answers."""
 
     sdp: str
-    offer_digest: str
+    offer_digest: Word
 
 
 class ReasonBody(Body, frozen=True, kw_only=True):
@@ -71,7 +78,7 @@ class ReasonBody(Body, frozen=True, kw_only=True):
     ``detail``: words of the sender's user for the log of the receiver, at most 256 characters are kept.
     """
 
-    reason: str
+    reason: Word
     detail: str = ""
 
 
@@ -117,3 +124,16 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True):
     nonce: str
     room_id: str | None = None
     domain_id: str | None = None
+
+
+class Incoming(msgspec.Struct, frozen=True, kw_only=True):
+    """A signal that passed every check of D3.
+
+    ``user_id`` is whose it is, by full key and never by claim. ``contact``: a friend whose full key our
+    social copy holds. ``verified_name``: the name in our social copy, None where there is none.
+    """
+
+    signal: Signal
+    user_id: str
+    contact: bool
+    verified_name: str | None = None

@@ -56,6 +56,12 @@ class RateLimits:
         bucket.tokens -= cost
         return True
 
+    def refund(self, name: str, key: str) -> None:
+        """Gives one token back: what it was taken for turned out to be welcome."""
+        bucket = self._buckets[name].get(key)
+        if bucket is not None:
+            bucket.tokens = min(self._rates[name].burst, bucket.tokens + 1)
+
     def __len__(self) -> int:
         return sum(map(len, self._buckets.values()))
 
