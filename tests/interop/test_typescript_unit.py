@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from tests.interop.typescript import PACKAGE, build
+from tests.interop.typescript import PACKAGE, build, compile_tests
 
 pytestmark = pytest.mark.real_peer("node")
 SUITES = sorted(path.name.removesuffix(".test.ts") for path in (PACKAGE / "test").glob("*.test.ts"))
@@ -17,9 +17,7 @@ SUITES = sorted(path.name.removesuffix(".test.ts") for path in (PACKAGE / "test"
 @pytest.fixture(scope="module", autouse=True)
 def compiled() -> None:
     build(PACKAGE)
-    tsc = [PACKAGE / "node_modules" / ".bin" / "tsc", "-p", "tsconfig.test.json"]
-    run = subprocess.run(tsc, cwd=PACKAGE, capture_output=True, text=True)
-    assert run.returncode == 0, run.stdout
+    compile_tests(PACKAGE)
 
 
 @pytest.mark.parametrize("suite", SUITES)

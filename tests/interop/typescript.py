@@ -28,6 +28,17 @@ def build(package: Path) -> None:
     need("typescript-client")
 
 
+def compile_tests(package: Path) -> None:
+    """Compiles a built package's tests and the programs they use into its ``dist/test``."""
+    run = subprocess.run(
+        [package / "node_modules" / ".bin" / "tsc", "-p", "tsconfig.test.json"],
+        cwd=package,
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stdout
+
+
 def _stale(package: Path, dist: Path) -> bool:
     if not dist.is_dir():
         return True
