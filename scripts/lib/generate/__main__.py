@@ -1,4 +1,4 @@
-"""Writes everything that comes from the schema; with --check, names what is not byte for byte current."""
+"""Writes what comes from the schema or a table; with --check, names what is not byte for byte current."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+import diagrams
 import python_channels
 import python_types
 import typescript
@@ -26,6 +27,7 @@ def outputs(schema: Schema) -> Mapping[Path, str]:
         TYPESCRIPT / "types.ts": typescript.types(schema),
         TYPESCRIPT / "channels.ts": typescript.channels(schema),
         TYPESCRIPT / "index.ts": typescript.index(),
+        Path("docs/calls.md"): diagrams.calls(),
     }
 
 
