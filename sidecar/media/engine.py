@@ -12,6 +12,7 @@ from typing import Any
 from sidecar import log
 from sidecar.errors import Code, InternalError, LocalError, RemoteError, SidecarError
 from sidecar.media.border.install import install
+from sidecar.media.border.peer import warm_up
 from sidecar.media.call import Call, Catalog
 from sidecar.media.core.addresses import parse_networks
 from sidecar.media.core.liveness import TICK_S
@@ -114,6 +115,7 @@ class Engine:
         self._catalog.configure(command.file_folders, command.display)
         self._ticker = asyncio.create_task(self._tick(), name="media-ticker")
         self._emit(Ready())
+        self._spawn(warm_up())
 
     def _open_call(self, command: OpenCall) -> None:
         if command.call_id in self._calls or len(self._calls) >= MAX_CALLS:

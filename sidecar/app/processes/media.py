@@ -10,7 +10,6 @@ import asyncio
 import os
 import signal
 import sys
-import threading
 from typing import TYPE_CHECKING
 
 from sidecar import log
@@ -45,30 +44,23 @@ class Child:
         self._writer = PipeWriter(events_fd, EVENT_QUEUE_BYTES)
         self._loop = asyncio.new_event_loop()
         self._engine: Engine | None = None
-        self._early: list[bytes] = []
 
     def run(self) -> None:
         """Until the parent says so or is gone."""
-        PipeReader(stdio.STDIN, self._frame, self._parent_gone).start()
         self._writer.start()
         self._loop.run_until_complete(self._serve())
 
     async def _serve(self) -> None:
-        engine = make_engine(self._emit)
-        self._engine = engine
-        for body in self._early:
-            self._take(body)
-        self._early.clear()
+        PipeReader(stdio.STDIN, self._frame, self._parent_gone).start()
+        engine = self._engine = make_engine(self._emit)  # commands wait in the loop's queue meanwhile
         await engine.stopped.wait()
 
     def _frame(self, body: bytes) -> None:
         self._loop.call_soon_threadsafe(self._take, body)
 
     def _take(self, body: bytes) -> None:
-        if self._engine is None:
-            self._early.append(body)
-        else:
-            self._engine.post(framing.decode_command(body))
+        assert self._engine is not None
+        self._engine.post(framing.decode_command(body))
 
     def _emit(self, event: Event) -> None:
         if not self._writer.send(framing.frame(event)):
@@ -76,11 +68,10 @@ class Child:
             os._exit(1)
 
     def _parent_gone(self) -> None:
-        """On the reader's thread: the loop may be stuck or still loading, so the end does not depend on it."""
+        """On the reader's thread: the end does not depend on a loop that may be stuck or still loading."""
         engine = self._engine
         if engine is not None:
             closing = asyncio.run_coroutine_threadsafe(engine.close(), self._loop)
-            threading.Event().wait(0)
             try:
                 closing.result(CLOSE_TIMEOUT_S)
             except Exception:

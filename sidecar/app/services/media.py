@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import importlib
 import itertools
+import os
 import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from time import monotonic
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -43,7 +45,9 @@ START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 2.0
 REQUEST_TIMEOUT_S = 10.0
 RESTART_DELAYS_S = (0.1, 0.5, 2.0, 10.0, 30.0)
-"""After each crash in a row; the last one for all further ones. A child that was ready starts anew."""
+"""After each crash in a row; the last one for all further ones."""
+HEALTHY_S = 30.0
+"""A child that was ready for so long starts a new row of crashes."""
 COMMAND_QUEUE_BYTES = 4 * 1024 * 1024
 MAX_REQUESTS = 256
 
@@ -76,6 +80,7 @@ class MediaService:
         self._ids = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._crashes = 0
+        self._ready_at = 0.0
         self._restart: asyncio.Task[None] | None = None
         self._stopping = False
 
@@ -86,7 +91,10 @@ class MediaService:
 
     async def start(self) -> None:
         """Returns when media takes commands; UnavailableError when it does not come up."""
-        await self._run()
+        try:
+            await self._run()
+        except OSError as error:
+            raise UnavailableError(f"media cannot be started: {error.strerror}") from None
         try:
             await asyncio.wait_for(self._ready.wait(), START_TIMEOUT_S)
         except TimeoutError:
@@ -137,7 +145,7 @@ class MediaService:
             return
         if isinstance(event, Ready):
             self._ready.set()
-            self._crashes = 0
+            self._ready_at = monotonic()
         self._on_event(event)
 
     def _settle(self, reply: Reply) -> None:
@@ -158,6 +166,8 @@ class MediaService:
             return
         self._log.error("media process died", status=status, crashes=self._crashes)
         if was_ready:
+            if monotonic() - self._ready_at >= HEALTHY_S:
+                self._crashes = 0
             self._on_event(MediaLost())
         delay = RESTART_DELAYS_S[min(self._crashes, len(RESTART_DELAYS_S) - 1)]
         self._crashes += 1
@@ -210,7 +220,8 @@ class _ChildRunner:
         assert self._process.stdout is not None
         self.pid = self._process.pid
         log.info("media process started", pid=self.pid)
-        self._writer = PipeWriter(self._process.stdin.detach().fileno(), COMMAND_QUEUE_BYTES)
+        self._writer = PipeWriter(os.dup(self._process.stdin.fileno()), COMMAND_QUEUE_BYTES)
+        self._process.stdin.close()
         self._writer.start()
         PipeReader(self._process.stdout.fileno(), self._frame, self._ended).start()
 

@@ -14,11 +14,11 @@ from aiortc import (
     RTCIceServer,
     RTCPeerConnection,
 )
-from aiortc.mediastreams import MediaStreamTrack
+from aiortc.mediastreams import AudioStreamTrack, MediaStreamTrack, VideoStreamTrack
 from aiortc.rtcconfiguration import RTCIceTransportPolicy
 from aiortc.rtcdtlstransport import RTCDtlsFingerprint
 
-from sidecar.media.border.gather import GatherConnection
+from sidecar.media.border.gather import GatherConnection, local_addresses
 from sidecar.media.border.install import install
 from sidecar.media.border.receiver import Receiver
 from sidecar.media.border.sender import Sender
@@ -81,6 +81,17 @@ def make_wire(
         transport=transport,
         ice=ice,
     )
+
+
+async def warm_up() -> None:
+    """Builds one connection for nobody: what the libraries load or look up once is not the first call's."""
+    local_addresses()
+    tracks: dict[Line, MediaStreamTrack] = {
+        line: AudioStreamTrack() if line is Line.AUDIO else VideoStreamTrack() for line in LINES
+    }
+    wire = make_wire(tracks, Certificate.generateCertificate(), ())
+    await wire.connection.createOffer()
+    await wire.connection.close()
 
 
 def _private(connection: RTCPeerConnection, name: str) -> Any:
