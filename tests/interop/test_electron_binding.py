@@ -7,11 +7,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import psutil
 import pytest
 import pytest_asyncio
 
-from tests.interop.electron import Page, application, install_example
+from tests.interop.electron import Exit, Page, application, install_example
 from tests.interop.typescript import ELECTRON_PACKAGE, PACKAGE, build, compile_tests
 from tests.peers import need
 
@@ -124,12 +123,13 @@ async def test_a_page_that_went_elsewhere_is_refused(page: Page) -> None:
 
 async def test_quitting_ends_the_sidecar(page: Page) -> None:
     (sidecar,) = page.sidecars()
+    gone = Exit(sidecar.pid)
     assert await page.quit() == 0
-    assert not psutil.pid_exists(sidecar.pid)
+    await gone.wait(timeout_s=0.1)
 
 
 async def test_a_killed_application_leaves_no_sidecar(page: Page) -> None:
     (sidecar,) = page.sidecars()
+    gone = Exit(sidecar.pid)
     page.process.kill()
-    _, alive = psutil.wait_procs([sidecar], timeout=2)
-    assert alive == []
+    await gone.wait(timeout_s=2)
