@@ -65,8 +65,8 @@ class Place(NamedTuple):
 class Inbox:
     """Checks leaves; holds what the checks must remember, all of it bounded.
 
-    ``on_drop`` is told the reason, a short static word, of every leaf that came to nothing; ``duplicate`` is a
-    leaf delivered again.
+    ``on_drop`` is told the reason, a short static word, of every leaf that came to nothing; ``duplicate`` is
+    a leaf delivered again.
     """
 
     def __init__(

@@ -157,8 +157,8 @@ def _targets(recipient: Recipient, device: str | None, now_ms: int) -> list[tupl
         return []
     fallback = CardKey(pairwise.box_kid(identity_key), identity_key, 0)
     meant = [card for card in recipient.cards if device in (None, card.device)]
-    keys = [(card.device, card.box_key(now_ms) or fallback) for card in meant] or [(device, fallback)]
-    return [(name, key.kid, key.public) for name, key in keys]
+    keys: list[tuple[str | None, CardKey]] = [(c.device, c.box_key(now_ms) or fallback) for c in meant]
+    return [(name, key.kid, key.public) for name, key in keys or [(device, fallback)]]
 
 
 def _without_sdp(signal: Signal) -> Signal:
