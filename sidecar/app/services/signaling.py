@@ -1,0 +1,249 @@
+"""Runs signaling against the graph: which souls are read now, what comes in, what goes out (DESIGN D3).
+
+The decisions are those of ``sidecar.signaling``; here are the tasks, the subscriptions that follow the clock
+from bucket to bucket, and the receipt that a device gives a contact as soon as it has opened an invitation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, MutableMapping
+from typing import Any
+
+from sidecar.app.services.keys import Device, Graph, KeyDirectory
+from sidecar.app.services.listening import Listening, follow_time
+from sidecar.calls.events import Relation
+from sidecar.clock import Clock, Random
+from sidecar.errors import SidecarError
+from sidecar.log import Logger
+from sidecar.signaling import layout
+from sidecar.signaling.inbox import Inbox, Place
+from sidecar.signaling.limits import Limits
+from sidecar.signaling.messages import AnyBody, EmptyBody, Incoming, InviteBody, Kind
+from sidecar.signaling.outbox import Message, Outbox
+from sidecar.signaling.sealing import Leaf
+from sidecar.trust import boxkeys
+from sidecar.trust.contacts import Contacts
+from sidecar.trust.identity import Identity, check_pair
+
+RECEIPT_TTL_S = 60.0
+CONTACTS_AT_A_TIME = 64
+"""Key agreements (0.15 ms each) between two turns of the loop."""
+
+
+class SignalingService:
+    """Sends and receives the signals of this device. ``on_signal`` gets those that passed every check.
+
+    ``counters`` gets ``signal.sent``, ``signal.received``, ``signal.duplicate`` and
+    ``signal.dropped.<reason>``.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        identity: Identity,
+        keys: Device,
+        contacts: Contacts,
+        *,
+        clock: Clock,
+        random: Random,
+        log: Logger,
+        on_signal: Callable[[Incoming], None],
+        counters: MutableMapping[str, int],
+        limits: Limits | None = None,
+    ) -> None:
+        self._graph = graph
+        self._identity = identity
+        self._keys = keys
+        self._contacts = contacts
+        self._clock = clock
+        self._log = log
+        self._on_signal = on_signal
+        self._counters = counters
+        self.directory = KeyDirectory(graph, identity, contacts, clock=clock, counters=counters, log=log)
+        self._outbox = Outbox(identity, keys.device, epoch=random.bytes(8).hex(), random=random)
+        self._inbox = Inbox(
+            identity,
+            keys.device,
+            contacts=contacts,
+            pins=self.directory.pins,
+            on_drop=self._dropped,
+            limits=limits,
+        )
+        self._listening = Listening(graph, self.directory, contacts, identity.fingerprint, self._on_leaf)
+        self._card_key = ""
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._knock: asyncio.TimerHandle | None = None
+
+    @property
+    def device(self) -> str:
+        """The id of this device among those of the user."""
+        return self._keys.device
+
+    async def start(self) -> None:
+        """Begins to listen and publishes the key card; needs no relay to be connected yet.
+
+        Raises LocalError if the identity's two keys do not belong together.
+        """
+        check_pair(self._identity)
+        self.directory.hold_contacts()
+        for index, contact in enumerate(self._contacts.all()):
+            self.directory.peer(contact.user_id)
+            if index % CONTACTS_AT_A_TIME == 0:
+                await asyncio.sleep(0)
+        self.refresh()
+        self._spawn(follow_time(self._clock, self._roll))
+
+    async def stop(self) -> None:
+        """Ends every subscription and task. What was handed to the graph stays in its outbox."""
+        if self._knock is not None:
+            self._knock.cancel()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._listening.stop()
+
+    async def relation(self, user_id: str) -> Relation:
+        """What we know of a user, asking the graph for the key card of an unknown one.
+
+        Raises UnavailableError if that needs a relay and none answers.
+        """
+        return await self.directory.relation(user_id)
+
+    async def send(
+        self,
+        *,
+        call_id: str,
+        user_id: str,
+        kind: Kind,
+        body: AnyBody,
+        gen: int,
+        session: str | None,
+        ttl_s: float,
+        device: str | None = None,
+        room_id: str | None = None,
+        domain_id: str | None = None,
+    ) -> None:
+        """Signs, seals and puts one signal; returns once a relay has it, for one device at least.
+
+        ``device`` None means every device of the user, ``session`` None the user's inbox. Raises DeniedError
+        (a blocked user, ourselves), LocalError ``too-large``, and UnavailableError if no key is known or no
+        relay took it in time; the graph's outbox goes on trying then.
+        """
+        if kind is Kind.INVITE:
+            self._graph.wake()
+        recipient = await self.directory.recipient(user_id)
+        message = Message(call_id, kind, body, gen, ttl_s, session, device, room_id, domain_id)
+        leaves = self._outbox.write(message, recipient, self._clock.network_ms(), self._clock.monotonic())
+        if kind is Kind.ACCEPT:
+            self._inbox.taken(user_id)
+        self._plan_knock()
+        self._log.info("signal sent", kind=kind.value, call_id=call_id, gen=gen)
+        self._count("signal.sent")
+        await self._put(leaves)
+
+    def prefetch(self, user_id: str) -> None:
+        """Fetches the key cards of a user who will probably be called."""
+        self._spawn(self._quietly(self.directory.fetch(user_id)))
+
+    def join_session(self, call_id: str, session: str, user_id: str) -> None:
+        """Reads the session of a call, and takes what this user writes there."""
+        self._listening.join(call_id, session, user_id)
+
+    def leave_session(self, call_id: str) -> None:
+        """Stops reading the session of a call; unknown calls are ignored."""
+        self._listening.leave(call_id)
+
+    def refresh(self) -> None:
+        """Brings everything that depends on network time up to date: box keys, key card, souls to read."""
+        now_ms = self._clock.network_ms()
+        own = self._keys.box_keys(now_ms)
+        self._inbox.set_box_keys((*own, boxkeys.of_identity(self._identity.seed)))
+        card = self._keys.card(self._identity, now_ms)
+        if card.key != self._card_key:
+            self._card_key = card.key
+            soul = layout.keys_soul(self._identity.fingerprint)
+            self._spawn(self._quietly(self._put([Leaf(soul, card.key, card.text)])))
+        self._listening.refresh(now_ms)
+
+    def _roll(self) -> None:
+        try:
+            self.refresh()
+        except SidecarError as error:  # a full disk must not stop the clock: the next bucket tries again
+            self._log.warning("keys could not be rotated", code=error.code.value)
+
+    def _on_leaf(self, place: Place, key: str, value: str) -> None:
+        now_ms, now_s = self._clock.network_ms(), self._clock.monotonic()
+        incoming = self._inbox.receive(place, key, value, now_ms, now_s)
+        if incoming is not None:
+            self._received(incoming)
+
+    def _received(self, incoming: Incoming) -> None:
+        signal = incoming.signal
+        self._log.info("signal received", kind=signal.kind.value, call_id=signal.call_id, gen=signal.gen)
+        self._count("signal.received")
+        self._outbox.answered(signal.call_id)
+        if incoming.contact and isinstance(signal.body, InviteBody):
+            self._spawn(self._quietly(self._give_receipt(incoming, signal.body.session)))
+        asyncio.get_running_loop().call_soon(self._on_signal, incoming)
+
+    async def _give_receipt(self, incoming: Incoming, session: str) -> None:
+        signal = incoming.signal
+        await self.send(
+            call_id=signal.call_id,
+            user_id=incoming.user_id,
+            device=signal.sender.device,
+            kind=Kind.RECEIPT,
+            body=EmptyBody(),
+            gen=signal.gen,
+            session=session,
+            ttl_s=RECEIPT_TTL_S,
+        )
+
+    async def _put(self, leaves: list[Leaf]) -> None:
+        """Puts all leaves; raises only if not one of them was taken."""
+        for leaf in leaves:
+            self._inbox.ignore(leaf.key)
+        results = await asyncio.gather(
+            *(self._graph.put_leaf(*leaf) for leaf in leaves), return_exceptions=True
+        )
+        failures = [result for result in results if isinstance(result, BaseException)]
+        if failures and len(failures) == len(results):
+            raise failures[0]
+
+    def _plan_knock(self) -> None:
+        if self._knock is not None:
+            self._knock.cancel()
+        due_s = self._outbox.next_deadline()
+        if due_s is not None:
+            delay_s = max(0.0, due_s - self._clock.monotonic())
+            self._knock = asyncio.get_running_loop().call_later(delay_s, self.knock_again)
+
+    def knock_again(self) -> None:
+        """Writes the stranger form of invitations that nobody has opened; called by its own timer."""
+        leaves = self._outbox.knock_again(self._clock.network_ms(), self._clock.monotonic())
+        if leaves:
+            self._spawn(self._quietly(self._put(leaves)))
+        self._plan_knock()
+
+    def _dropped(self, reason: str) -> None:
+        if reason == "duplicate":
+            self._count("signal.duplicate")
+        else:
+            self._count(f"signal.dropped.{reason}")
+            self._log.debug("signal dropped", reason=reason)
+
+    def _count(self, name: str) -> None:
+        self._counters[name] = self._counters.get(name, 0) + 1
+
+    async def _quietly(self, work: Coroutine[Any, Any, None]) -> None:
+        """For what nobody waits for: the graph goes on trying, and its state shows in health."""
+        try:
+            await work
+        except SidecarError as error:
+            self._log.debug("signaling work failed", code=error.code.value)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
