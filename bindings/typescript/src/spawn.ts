@@ -62,7 +62,7 @@ class SpawnDialer implements Dialer {
   private closed = false;
 
   constructor(private readonly options: SpawnOptions) {
-    if (options.transport === "tcp") this.keys = curveKeys();
+    if (overTcp(options)) this.keys = curveKeys();
   }
 
   get pid(): number | undefined {
@@ -128,6 +128,11 @@ class SpawnDialer implements Dialer {
     const curve = this.keys && { clientKey: this.keys.publicKey };
     return { v: 1, dataDir, identityFile, peers, transport, curve, parentPid: process.pid, web, clients, config };
   }
+}
+
+/** Windows has no ipc transport, so the sidecar's default there is tcp, for which it must know our key. */
+function overTcp({ transport }: SpawnOptions): boolean {
+  return transport === "tcp" || (transport === undefined && process.platform === "win32");
 }
 
 function defaultCommand(python: string | undefined): string[] {

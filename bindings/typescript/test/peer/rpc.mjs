@@ -3,11 +3,11 @@
 import { RpcClient, ZmqTransport } from "../../dist/esm/index.js";
 
 const [endpoint, scenario, options = "{}"] = process.argv.slice(2);
-const { curve, method = {}, ...rpcOptions } = JSON.parse(options);
+const { curve, wrap = false, ...rpcOptions } = JSON.parse(options);
 const rpc = new RpcClient(new ZmqTransport(endpoint, curve), rpcOptions);
 
-/** The methods' names at this server. */
-const name = (plain) => method[plain] ?? plain;
+/** Arguments as this server takes them: plain, or as the one object a sidecar's channel has. */
+const args = (value) => [wrap ? { value } : value];
 
 async function failure(promise) {
   const started = performance.now();
@@ -24,50 +24,50 @@ const scenarios = {
   async calls() {
     const values = [null, true, -1, 2 ** 53 - 1, 1.5, "é😀", [], { a: { b: [1, "x"] } }];
     const answers = [];
-    for (const value of values) answers.push(await rpc.call(name("echo"), [value]));
+    for (const value of values) answers.push(await rpc.call("echo", args(value)));
     return { same: JSON.stringify(answers) === JSON.stringify(values) };
   },
-  error: () => failure(rpc.call(name("fail"), ["on purpose"])),
+  error: () => failure(rpc.call("fail", args("on purpose"))),
   unknown: () => failure(rpc.call("no:such-method", [null])),
   async stream() {
     let count = 0;
     let ordered = true;
-    for await (const item of rpc.stream(name("count"), [5000])) ordered &&= item === count++;
+    for await (const item of rpc.stream("count", args(5000))) ordered &&= item === count++;
     return { count, ordered };
   },
   async leave() {
     const seen = [];
-    for await (const item of rpc.stream(name("count"), [5000])) if (seen.push(item) === 3) break;
-    return { seen, after: await rpc.call(name("echo"), ["alive"]) };
+    for await (const item of rpc.stream("count", args(5000))) if (seen.push(item) === 3) break;
+    return { seen, after: await rpc.call("echo", args("alive")) };
   },
   async blob() {
-    return { bytes: (await rpc.call(name("blob"), [20_000_000])).length };
+    return { bytes: (await rpc.call("blob", args(20_000_000))).length };
   },
   async concurrent() {
     const numbers = Array.from({ length: 200 }, (_unused, n) => n);
-    const answers = await Promise.all(numbers.map((n) => rpc.call(name("echo"), [n])));
+    const answers = await Promise.all(numbers.map((n) => rpc.call("echo", args(n))));
     return { right: answers.filter((answer, n) => answer === n).length };
   },
   async abort() {
     const controller = new AbortController();
     setTimeout(() => controller.abort(), 20);
-    const error = await failure(rpc.call(name("slow"), [30], { signal: controller.signal }));
-    return { error, after: await rpc.call(name("echo"), ["alive"]) };
+    const error = await failure(rpc.call("slow", args(30), { signal: controller.signal }));
+    return { error, after: await rpc.call("echo", args("alive")) };
   },
   async timeout() {
-    const error = await failure(rpc.call(name("slow"), [30], { timeoutMs: 50 }));
-    return { error, after: await rpc.call(name("echo"), ["alive"]) };
+    const error = await failure(rpc.call("slow", args(30), { timeoutMs: 50 }));
+    return { error, after: await rpc.call("echo", args("alive")) };
   },
   /** Lives through several heartbeat intervals of a call that takes long. */
-  patience: () => rpc.call(name("slow"), [1]),
+  patience: () => rpc.call("slow", args(1)),
   /** Says when the call is on its way, so that the test may stop the server. */
   async lost() {
-    const call = rpc.call(name("slow"), [30]);
-    await rpc.call(name("echo"), [null]);
+    const call = rpc.call("slow", args(30));
+    await rpc.call("echo", args(null));
     console.log("waiting");
     return failure(call);
   },
-  refused: () => failure(rpc.call(name("echo"), [1], { timeoutMs: 5000 })),
+  refused: () => failure(rpc.call("echo", args(1), { timeoutMs: 5000 })),
 };
 
 const result = await scenarios[scenario]();
