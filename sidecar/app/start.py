@@ -5,7 +5,6 @@ Loaded before the ready line: nothing here may import asyncio, msgspec or a cryp
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from contextlib import suppress
@@ -14,11 +13,12 @@ from typing import NamedTuple
 import zmq
 
 from sidecar.app.handshake import Handshake
+from sidecar.app.identity_file import read_identity
 from sidecar.app.lock import DataDirLock, acquire, make_private
 from sidecar.errors import UnavailableError
 from sidecar.ipc.bound import Bound, CurveKeys, bind_at, bind_ipc
-
-MAX_IDENTITY_FILE = 64 * 1024
+from sidecar.trust.contacts import Contacts
+from sidecar.trust.identity import Identity
 
 
 class Place(NamedTuple):
@@ -26,6 +26,9 @@ class Place(NamedTuple):
 
     data_dir: str
     identity_file: str
+    identity: Identity | None
+    """None: there is no file yet, and one is made after the ready line."""
+    contacts: Contacts
     lock: DataDirLock
     bound: Bound
     server_key: str | None
@@ -40,20 +43,21 @@ class Place(NamedTuple):
 def prepare(shake: Handshake) -> Place:
     """Locks the data directory, checks the identity's file, binds the bridge.
 
-    Raises ``UnavailableError`` saying what is in the way.
+    Raises ``UnavailableError`` saying what is in the way, ``LocalError`` for contacts that cannot be.
     """
+    contacts = Contacts.from_social(shake.config.social)
     data_dir = os.path.abspath(shake.data_dir or default_data_dir())
     make_private(data_dir)
     held = acquire(data_dir)
     try:
         identity_file = os.path.abspath(shake.identity_file or os.path.join(data_dir, "identity.json"))
-        check_identity(identity_file)
+        identity = read_identity(identity_file)
         remove_stale_sockets(data_dir)
         bound, server_key = _bind(data_dir, shake)
     except BaseException:
         held.release()
         raise
-    return Place(data_dir, identity_file, held, bound, server_key)
+    return Place(data_dir, identity_file, identity, contacts, held, bound, server_key)
 
 
 def _bind(data_dir: str, shake: Handshake) -> tuple[Bound, str | None]:
@@ -99,23 +103,3 @@ def default_data_dir() -> str:
     else:
         base = os.environ.get("XDG_DATA_HOME") or os.path.join(home, ".local", "share")
     return os.path.join(base, "aleph-sidecar")
-
-
-def check_identity(path: str) -> None:
-    """Refuses a file that is there and cannot be an identity; a missing one is made after the ready line."""
-    try:
-        with open(path, "rb") as file:
-            text = file.read(MAX_IDENTITY_FILE + 1)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise UnavailableError(f"identity file {path}: {error.strerror}") from None
-    try:
-        identity = json.loads(text)
-    except (ValueError, RecursionError):
-        identity = None
-    if len(text) > MAX_IDENTITY_FILE or not isinstance(identity, dict):
-        raise UnavailableError(f"identity file {path}: not a JSON object")
-    for member in ("pub", "priv"):
-        if not isinstance(identity.get(member), str):
-            raise UnavailableError(f"identity file {path}: {member} is missing")

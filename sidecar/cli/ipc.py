@@ -33,7 +33,7 @@ def run() -> int:
 
         return serve(shake, place)
     finally:
-        place.bound.close()
+        place.remove_files()
         place.lock.release()
 
 

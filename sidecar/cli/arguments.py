@@ -1,0 +1,56 @@
+"""The verbs that take flags, and what is said to people."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from sidecar import __version__
+from sidecar.app import exit_codes
+
+
+def run(args: Sequence[str]) -> int:
+    """Parses ``args`` and runs the verb; its exit code. Bad usage exits with 2."""
+    options = _parser().parse_args(args)
+    if options.verb == "relay":
+        from sidecar.cli import relay
+
+        return relay.run(options)
+    from sidecar.cli import ipc
+
+    return ipc.run() if options.verb == "ipc" else exit_codes.USAGE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="aleph-sidecar", description="Real-time calls for an AlephNet node."
+    )
+    parser.add_argument("--version", action="version", version=f"aleph-sidecar {__version__}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    verbs.add_parser(
+        "ipc",
+        help="serve one front end",
+        description="Serves the front end that started it: one JSON line on stdin says how, one on stdout says "
+        "where, logs are JSON lines on stderr, the end of stdin ends it.",
+    )
+    relay = verbs.add_parser(
+        "relay",
+        help="serve a Gun relay to other nodes",
+        description="Serves a Gun relay. One JSON line on stdout says where; SIGTERM ends it. TURN and STUN are "
+        "not served by this version: their members of that line are null.",
+    )
+    relay.add_argument("--host", help="address to listen on (default: every interface)")
+    relay.add_argument("--gun-port", type=_port, metavar="N", help="default 8765; 0 takes a free one")
+    relay.add_argument("--data", required=True, metavar="DIR", help="directory of the graph")
+    relay.add_argument("--config", metavar="FILE", help="JSON in the shape of AlephNet's config.json")
+    relay.add_argument(
+        "--no-gun", action="store_true", help="no Gun relay, which leaves nothing to serve yet"
+    )
+    relay.add_argument("--no-turn", action="store_true", help="no TURN; accepted, as there is none yet")
+    return parser
+
+
+def _port(text: str) -> int:
+    if not text.isdigit() or int(text) > 65535:
+        raise argparse.ArgumentTypeError("not a port from 0 to 65535")
+    return int(text)
