@@ -54,10 +54,12 @@ class _Refusal(Exception):
 
 
 class _Sorted(msgspec.Struct):
-    """A put after HAM and the rules."""
+    """A put after HAM and the rules. ``passed`` goes to subscribers: what is accepted and what is deferred,
+    since they settle it with their own clocks."""
 
     accepted: Graph
     deferred: Graph
+    passed: Graph
     due_ms: float = 0.0
 
 
@@ -164,7 +166,7 @@ class Router:
             self.counters["refused"] += 1
             self._send(writer, wire.write_ack(self._new_id(), message_id, err=str(refusal)))
             return
-        self._deliver(source, message_id, {**put.deferred, **put.accepted})
+        self._deliver(source, message_id, put.passed)
         if put.deferred:
             self._order += 1
             entry = (put.due_ms, self._order, writer, message_id, put.deferred)
@@ -184,7 +186,7 @@ class Router:
         self._wake()
 
     def _sort(self, graph: Graph, now_ms: float) -> _Sorted:
-        put = _Sorted({}, {})
+        put = _Sorted({}, {}, {})
         ended = 0
         for soul, node in graph.items():
             for key, (value, state) in node.items():
@@ -192,10 +194,12 @@ class Router:
                     ended += 1
                     continue
                 verdict = self._judge(soul, key, value, state, now_ms)
-                if verdict == "accept":
-                    put.accepted.setdefault(soul, {})[key] = (value, state)
-                elif verdict == "defer":
-                    put.deferred.setdefault(soul, {})[key] = (value, state)
+                if verdict == "drop":
+                    continue
+                put.passed.setdefault(soul, {})[key] = (value, state)
+                target = put.accepted if verdict == "accept" else put.deferred
+                target.setdefault(soul, {})[key] = (value, state)
+                if verdict == "defer":
                     put.due_ms = max(put.due_ms, state)
         if ended and not put.accepted and not put.deferred:
             raise _Refusal("Too old for this soul.")

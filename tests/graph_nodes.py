@@ -1,0 +1,131 @@
+"""Our own ends of the graph for tests: a client with a clock that follows it, and a relay on a port."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+
+from sidecar import log
+from sidecar.app.system_clock import SystemClock, SystemRandom
+from sidecar.graph.client import GraphClient
+from sidecar.graph.core import leaves
+from sidecar.graph.core.router import Limits
+from sidecar.graph.server import GraphServer, ServerLimits
+from sidecar.graph.store import MemoryStore, NodeStore, Store
+from sidecar.storage.sqlite import SqliteStore
+
+SOUL = "calls/s/04d28d912d8b982c9caf8bf36d983b94#<?172800"
+
+
+class Skewed(SystemClock):
+    """A machine whose clock is wrong by ``skew_ms``."""
+
+    def __init__(self, skew_ms: int = 0) -> None:
+        super().__init__()
+        self._skew_ms = skew_ms
+
+    def wall_ms(self) -> int:
+        return super().wall_ms() + self._skew_ms
+
+    def steady_ms(self) -> int:
+        return super().steady_ms() + self._skew_ms
+
+
+@contextlib.asynccontextmanager
+async def graph_client(
+    urls: str | Sequence[str], *, store: Store | None = None, skew_ms: int = 0, connected: bool = True
+) -> AsyncIterator[GraphClient]:
+    clock = Skewed(skew_ms)
+    client = GraphClient(
+        [urls] if isinstance(urls, str) else urls,
+        clock=clock,
+        random=SystemRandom(),
+        store=store or MemoryStore(),
+        log=log.get("test"),
+    )
+    clock.follow(client.network_offset_ms)
+    await client.start()
+    try:
+        if connected:
+            await client.read_leaves("nothing/here#", timeout_s=20)  # ends when a relay has answered
+        yield client
+    finally:
+        await client.stop()
+
+
+@contextlib.asynccontextmanager
+async def graph_relay(
+    store: NodeStore | None = None,
+    *,
+    port: int = 0,
+    limits: Limits | None = None,
+    server_limits: ServerLimits | None = None,
+) -> AsyncIterator[tuple[GraphServer, str]]:
+    server = GraphServer(
+        store or MemoryStore(),
+        clock=SystemClock(),
+        random=SystemRandom(),
+        log=log.get("test"),
+        limits=limits,
+        server_limits=server_limits,
+    )
+    host, bound = await server.start("127.0.0.1", port)
+    try:
+        yield server, f"http://{host}:{bound}/gun"
+    finally:
+        await server.stop()
+
+
+def open_sqlite(path: Path) -> SqliteStore:
+    call_soon = asyncio.get_running_loop().call_soon_threadsafe
+    return SqliteStore(path, expires_ms=leaves.expires_ms, call_soon=call_soon)
+
+
+def leaf(value: str) -> tuple[str, str]:
+    """A key and its value."""
+    return leaves.make_key(os.urandom(16), value), value
+
+
+class WatchedStore(MemoryStore):
+    """A client's store that tells when it changes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._changed = asyncio.Event()
+
+    def remove_from_outbox(self, soul: str, key: str) -> None:
+        super().remove_from_outbox(soul, key)
+        self._changed.set()
+
+    def set_setting(self, name: str, value: str) -> None:
+        super().set_setting(name, value)
+        self._changed.set()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(20):
+            while not condition():
+                self._changed.clear()
+                await self._changed.wait()
+
+
+class Heard:
+    """Collects the leaves of a watch."""
+
+    def __init__(self) -> None:
+        self.leaves: dict[str, str] = {}
+        self.times_told = 0
+        self._changed = asyncio.Event()
+
+    def __call__(self, key: str, value: str, state: int) -> None:
+        self.leaves[key] = value
+        self.times_told += 1
+        self._changed.set()
+
+    async def until(self, count: int) -> None:
+        async with asyncio.timeout(20):
+            while len(self.leaves) < count:
+                self._changed.clear()
+                await self._changed.wait()
