@@ -5,8 +5,9 @@ Nothing here knows a codec or a device: a picture is I420 planes, a sound is 20 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 Buffer = bytes | bytearray | memoryview
 
@@ -60,6 +61,44 @@ class SoundSource(Protocol):
 
     def close(self) -> None:
         """Free everything; may be called twice."""
+
+
+class Plane(Protocol):
+    """One plane of a library's frame; its memory is readable as a buffer."""
+
+    @property
+    def line_size(self) -> int:
+        """Bytes from one row to the next."""
+
+
+class PlanarFrame(Protocol):
+    """A library's frame in yuv420p, looked at without importing the library."""
+
+    @property
+    def width(self) -> int:
+        """Pixels."""
+
+    @property
+    def height(self) -> int:
+        """Pixels."""
+
+    @property
+    def planes(self) -> Sequence[Plane]:
+        """Y, U and V."""
+
+
+def picture_of(frame: PlanarFrame) -> Picture:
+    """A picture that looks into the frame's own memory, and keeps it alive."""
+    y, u, v = frame.planes
+    return Picture(
+        width=frame.width,
+        height=frame.height,
+        y=memoryview(cast(bytes, y)),
+        u=memoryview(cast(bytes, u)),
+        v=memoryview(cast(bytes, v)),
+        stride=y.line_size,
+        chroma_stride=u.line_size,
+    )
 
 
 def black(width: int, height: int) -> Picture:

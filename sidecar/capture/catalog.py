@@ -1,5 +1,7 @@
 """Device ids and what stands behind them: the one place that turns ``kind:rest`` into a source.
 
+What needs a library is imported with its first use: an idle process does not pay for screens.
+
 pattern:[color=rrggbb,size=WxH,fps=N]  pattern:black   tone:[hz|silence]   null:
 file:<path inside an allowed folder>   screen:<n>:0    and the devices the system lists
 """
@@ -39,7 +41,16 @@ class Catalog:
             return _pattern(rest)
         if kind == "null":
             return patterns.Black(64, 64, 1.0)
-        raise UnavailableError(f"no {line} source {kind}:", code=Code.MEDIA_NO_SOURCE)
+        if kind == "file":
+            from sidecar.capture import files
+
+            return files.open_pictures(files.resolve(rest, self._folders))
+        if kind == "screen" and line == "screen":
+            from sidecar.capture import screens
+
+            return screens.open_screen(device_id, self._display, options)
+        code = Code.MEDIA_NO_SOURCE if line == "screen" else Code.MEDIA_NO_DEVICE
+        raise UnavailableError("no such source of pictures", code=code)
 
     def sound_source(self, device_id: str, options: Mapping[str, Any]) -> SoundSource:
         """As ``picture_source``, for sound."""
@@ -48,15 +59,23 @@ class Catalog:
             return tones.Tone(_tone_hz(rest))
         if kind == "null":
             return tones.Tone(0)
+        if kind == "file":
+            from sidecar.capture import files
+
+            return files.open_sound(files.resolve(rest, self._folders))
         raise UnavailableError("no such microphone", code=Code.MEDIA_NO_DEVICE)
 
     def devices(self) -> list[dict[str, Any]]:
         """All devices in the schema's MediaDeviceInfo shape."""
-        return []
+        from sidecar.capture import devices
+
+        return devices.list_devices(self._folders)
 
     def screens(self, types: tuple[str, ...], width: int, height: int) -> list[dict[str, Any]]:
         """Screens with thumbnails in the schema's ScreenSource shape."""
-        return []
+        from sidecar.capture import screens
+
+        return screens.list_screens(self._display, width, height) if "screen" in types else []
 
     def pattern(self, picture: Picture) -> tuple[str | None, int | None]:
         """Colour code and counter of a test pattern."""

@@ -89,20 +89,6 @@ def video_frame(picture: Picture) -> av.VideoFrame:
     return frame
 
 
-def picture_of(frame: av.VideoFrame) -> Picture:
-    """A picture that looks into ``frame``'s memory (yuv420p)."""
-    y, u, v = frame.planes
-    return Picture(
-        frame.width,
-        frame.height,
-        memoryview(y),
-        memoryview(u),
-        memoryview(v),
-        stride=y.line_size,
-        chroma_stride=u.line_size,
-    )
-
-
 def _restride(data: Buffer, stride: int, width: int, height: int, wanted: int) -> Buffer:
     if stride == wanted and len(data) == wanted * height:
         return data

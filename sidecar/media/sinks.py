@@ -13,10 +13,9 @@ from typing import Any, Protocol
 
 import av
 
-from sidecar.frames import Picture
+from sidecar.frames import Picture, picture_of
 from sidecar.media.core import vp8
 from sidecar.media.decoding import Decoder
-from sidecar.media.encoders import picture_of
 
 WINDOW_S = 2.0
 """Over which rates are measured."""
