@@ -1,7 +1,7 @@
 """Our zerorpc server with the methods of stock_server.py, for clients that are compared on both.
 
-Run with a heartbeat interval; says its endpoint on stdout once bound and ends with its input. ``live`` counts the
-calls and streams that run.
+Run with a heartbeat interval; says its endpoint on stdout once bound and ends with its input. ``live`` counts
+the calls and streams that run.
 """
 
 from __future__ import annotations
