@@ -45,8 +45,6 @@ class RelayConfig(NamedTuple):
     port: int = 8765
     """0: any free port, named in the ready line."""
     path: str = "/gun"
-    cache_mb: int = 64
-    """Megabytes of graph kept in memory."""
 
 
 class MediaConfig(NamedTuple):
@@ -210,7 +208,6 @@ def _relay(section: Section) -> RelayConfig:
         host=section.text("host") or default.host,
         port=section.integer("port", default.port, 0, 65535),
         path=path,
-        cache_mb=section.integer("cacheMb", default.cache_mb, 1, 65536),
     )
 
 

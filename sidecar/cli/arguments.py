@@ -30,14 +30,14 @@ def _parser() -> argparse.ArgumentParser:
     verbs.add_parser(
         "ipc",
         help="serve one front end",
-        description="Serves the front end that started it: one JSON line on stdin says how, one on stdout says "
-        "where, logs are JSON lines on stderr, the end of stdin ends it.",
+        description="Serves the front end that started it: one JSON line on stdin says how, one on stdout "
+        "says where, logs are JSON lines on stderr, the end of stdin ends it.",
     )
     relay = verbs.add_parser(
         "relay",
         help="serve a Gun relay to other nodes",
-        description="Serves a Gun relay. One JSON line on stdout says where; SIGTERM ends it. TURN and STUN are "
-        "not served by this version: their members of that line are null.",
+        description="Serves a Gun relay. One JSON line on stdout says where; SIGTERM ends it. TURN and STUN "
+        "are not served by this version: their members of that line are null.",
     )
     relay.add_argument("--host", help="address to listen on (default: every interface)")
     relay.add_argument("--gun-port", type=_port, metavar="N", help="default 8765; 0 takes a free one")
@@ -47,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
         "--no-gun", action="store_true", help="no Gun relay, which leaves nothing to serve yet"
     )
     relay.add_argument("--no-turn", action="store_true", help="no TURN; accepted, as there is none yet")
+    relay.add_argument("--parent-pid", type=int, metavar="PID", help="end when that process is gone")
     return parser
 
 
