@@ -13,6 +13,7 @@ from sidecar.media.core import control
 from sidecar.media.lines import AudioLine, VideoLine
 from sidecar.media.link import Link
 from sidecar.media.messages import Line, PeerRef
+from sidecar.media.recording import Recording
 from sidecar.media.sinks import Probe
 
 
@@ -50,6 +51,7 @@ class Call:
     ) -> None:
         self.call_id = call_id
         self.links: dict[PeerRef, Link] = {}
+        self.recording: Recording | None = None
         self._catalog = catalog
         self._pool = pool
         self._certificates: dict[str, Certificate] = {}
@@ -92,6 +94,20 @@ class Call:
                     picture = await loop.run_in_executor(self._pool, start)
                 self._set_or_close(target, picture)
         self.tell_state()
+
+    def add_link(self, link: Link) -> None:
+        """One more connection: told what is sent, recorded if the call is."""
+        self.links[link.peer] = link
+        self.tell_state()
+        if self.recording is not None:
+            self.recording.add_link(link)
+
+    def record(self, recording: Recording) -> None:
+        """Records everything from now on."""
+        self.recording = recording
+        for link in self.links.values():
+            recording.add_link(link)
+        recording.add_own(Line.AUDIO, self.lines[Line.AUDIO].listen)
 
     def set_muted(self, line: Line, muted: bool) -> None:
         """Never renegotiates."""

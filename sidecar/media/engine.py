@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from time import monotonic
 from typing import Any
 
 from sidecar import log
-from sidecar.errors import Code, InternalError, LocalError, RemoteError, SidecarError
+from sidecar.errors import Code, InternalError, LocalError, RemoteError, SidecarError, UnavailableError
 from sidecar.media.border.install import install
 from sidecar.media.border.peer import warm_up
 from sidecar.media.call import Call, Catalog
@@ -32,6 +33,7 @@ from sidecar.media.messages import (
     PeerFailed,
     PeerRef,
     Ready,
+    RecordingEnded,
     RecordStart,
     RecordStop,
     Reply,
@@ -41,6 +43,7 @@ from sidecar.media.messages import (
     Shutdown,
     Warning,
 )
+from sidecar.media.recording import Recording
 
 _log = log.get("media")
 
@@ -56,8 +59,10 @@ Request = SetSource | GetStats | ListDevices | ListScreens | RecordStart | Recor
 class Engine:
     """``post`` never blocks and never raises: what goes wrong is reported as an event."""
 
-    def __init__(self, emit: Emit, catalog: Catalog) -> None:
+    def __init__(self, emit: Emit, catalog: Catalog, record_argv: Sequence[str]) -> None:
         self._emit = emit
+        self._record_argv = record_argv
+        self._recordings: dict[str, Recording] = {}
         self._catalog = catalog
         self._pool = ThreadPoolExecutor(POOL_THREADS, "media")
         self._calls: dict[str, Call] = {}
@@ -78,6 +83,8 @@ class Engine:
             GetStats: self._get_stats,
             ListDevices: self._list_devices,
             ListScreens: self._list_screens,
+            RecordStart: self._record_start,
+            RecordStop: self._record_stop,
         }
         self.stopped = asyncio.Event()
 
@@ -101,7 +108,7 @@ class Engine:
             self._ticker.cancel()
             self._ticker = None
         calls, self._calls = list(self._calls.values()), {}
-        await asyncio.gather(*(call.close() for call in calls))
+        await asyncio.gather(*(self._end_call(call) for call in calls))
         for task in self._tasks - {asyncio.current_task()}:
             task.cancel()
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -136,8 +143,7 @@ class Engine:
             )
             return
         link = Link(command, call.lines, call.certificate(command.peer.user_id), self._around)
-        call.links[command.peer] = link
-        call.tell_state()
+        call.add_link(link)
         if command.role is Role.OFFERER:
             self._spawn(self._negotiate(link, link.offer()))
         else:
@@ -157,7 +163,7 @@ class Engine:
     def _close_call(self, command: CloseCall) -> None:
         call = self._calls.pop(command.call_id, None)
         if call is not None:
-            self._spawn(call.close())
+            self._spawn(self._end_call(call))
 
     def _set_muted(self, command: SetMuted) -> None:
         call = self._calls.get(command.call_id)
@@ -204,6 +210,33 @@ class Engine:
             request.thumbnail_height,
         )
 
+    async def _record_start(self, request: RecordStart) -> dict[str, Any]:
+        call = self._call(request.call_id)
+        if call.recording is not None or request.recording_id in self._recordings:
+            raise LocalError("the call is being recorded", code=Code.CALL_WRONG_STATE)
+
+        def slow() -> None:
+            self._emit(Warning(call_id=request.call_id, code="recorder-slow"))
+
+        recording = Recording(request, self._record_argv, slow, self._recording_ended)
+        self._recordings[request.recording_id] = recording
+        try:
+            await recording.start()
+        except UnavailableError:
+            del self._recordings[request.recording_id]
+            raise
+        call.record(recording)
+        return {"path": recording.path}
+
+    async def _record_stop(self, request: RecordStop) -> dict[str, Any]:
+        recording = self._recordings.pop(request.recording_id, None)
+        if recording is None:
+            raise LocalError("no such recording", code=Code.INVALID_PARAMS)
+        call = self._calls.get(recording.call_id)
+        if call is not None:
+            call.recording = None
+        return await recording.finish()
+
     # --- what goes on inside ----------------------------------------------------------------------------
 
     async def _first_source(self, call: Call, line: Line, device_id: str) -> None:
@@ -212,6 +245,30 @@ class Engine:
         except SidecarError as error:
             _log.warning("a source of a new call is missing", reason=error.code.value)
             self._emit(Warning(call_id=call.call_id, code="device-lost"))
+
+    async def _end_call(self, call: Call) -> None:
+        recording = call.recording
+        await call.close()
+        if recording is not None and self._recordings.pop(recording.recording_id, None) is not None:
+            result: dict[str, Any] = {"path": recording.path, "durationMs": 0}
+            with suppress(UnavailableError):
+                result = await recording.finish()
+            self._emit(
+                RecordingEnded(
+                    recording_id=recording.recording_id,
+                    call_id=call.call_id,
+                    path=result["path"],
+                    duration_ms=result["durationMs"],
+                )
+            )
+
+    def _recording_ended(self, event: RecordingEnded) -> None:
+        """The recorder gave up by itself."""
+        self._recordings.pop(event.recording_id, None)
+        call = self._calls.get(event.call_id)
+        if call is not None:
+            call.recording = None
+        self._emit(event)
 
     async def _negotiate(self, link: Link, step: Coroutine[Any, Any, None]) -> None:
         try:

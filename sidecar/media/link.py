@@ -128,6 +128,11 @@ class Link:
         except TimeoutError:
             self._log.warning("a connection did not close in time")
 
+    def want_keyframes(self) -> None:
+        """Somebody begins to watch: asks the peer for pictures that stand alone."""
+        for line in (Line.CAMERA, Line.SCREEN):
+            self._wire.receivers[line].picture_lost()
+
     def tell_state(self, state: control.State) -> None:
         """What we send now; repeated to the peer when it changed."""
         if state != self._state:

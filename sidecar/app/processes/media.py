@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sidecar.media.engine import Engine
     from sidecar.media.messages import Event
 
+RECORD_MODULE = "sidecar.app.processes.record"
 EVENT_QUEUE_BYTES = 16 * 1024 * 1024
 """Two of the largest frames; a core that reads none of it is as good as gone."""
 CLOSE_TIMEOUT_S = 1.0
@@ -34,7 +35,7 @@ def make_engine(emit: Callable[[Event], None]) -> Engine:
     from sidecar.capture.catalog import Catalog
     from sidecar.media.engine import Engine
 
-    return Engine(emit, Catalog())
+    return Engine(emit, Catalog(), [sys.executable, "-m", RECORD_MODULE, "info"])
 
 
 class Child:
