@@ -70,23 +70,6 @@ class Page:
         return await asyncio.wait_for(self.process.wait(), 15)
 
 
-class Exit:
-    """The end of a process that is not our child, seen even if nobody reaps it."""
-
-    def __init__(self, pid: int) -> None:
-        self._fd = os.pidfd_open(pid)
-
-    async def wait(self, timeout_s: float) -> None:
-        loop = asyncio.get_running_loop()
-        ended = loop.create_future()
-        loop.add_reader(self._fd, ended.set_result, None)
-        try:
-            await asyncio.wait_for(ended, timeout_s)
-        finally:
-            loop.remove_reader(self._fd)
-            os.close(self._fd)
-
-
 @asynccontextmanager
 async def display() -> AsyncIterator[str]:
     """A virtual screen; its number is its own choice."""

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from tests.interop.electron import Exit, Page, application, install_example
-from tests.interop.typescript import ELECTRON_PACKAGE, PACKAGE, build, compile_tests
+from tests.interop.electron import Page, application, install_example
+from tests.interop.typescript import ELECTRON_PACKAGE, PACKAGE, Exit, build, compile_tests
 from tests.peers import need
 
 pytestmark = [pytest.mark.real_peer("electron"), pytest.mark.asyncio(loop_scope="module")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -85,3 +86,20 @@ async def line(process: asyncio.subprocess.Process, timeout_s: float = 15) -> st
     text = (await asyncio.wait_for(process.stdout.readline(), timeout_s)).decode().strip()
     assert text, f"it ended: {(await process.stderr.read()).decode()}"
     return text
+
+
+class Exit:
+    """The end of a process that is not our child, seen even if nobody reaps it."""
+
+    def __init__(self, pid: int) -> None:
+        self._fd = os.pidfd_open(pid)
+
+    async def wait(self, timeout_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        ended = loop.create_future()
+        loop.add_reader(self._fd, ended.set_result, None)
+        try:
+            await asyncio.wait_for(ended, timeout_s)
+        finally:
+            loop.remove_reader(self._fd)
+            os.close(self._fd)

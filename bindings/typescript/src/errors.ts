@@ -10,20 +10,22 @@
  *       SpawnError            client.spawn-failed  the sidecar ended before it was ready
  */
 export class SidecarError extends Error {
+  declare readonly details?: Record<string, unknown>;
+
   constructor(
     readonly code: string,
     message: string,
-    readonly details?: Record<string, unknown>,
+    details?: Record<string, unknown>,
   ) {
     super(message);
     this.name = new.target.name;
+    if (details) this.details = details;
   }
 
   /** The wire shape; also what survives a process boundary that drops an Error's own members. */
   toJSON(): WireError {
-    return this.details === undefined
-      ? { code: this.code, message: this.message }
-      : { code: this.code, message: this.message, details: this.details };
+    const { code, message, details } = this;
+    return details ? { code, message, details } : { code, message };
   }
 }
 

@@ -6,7 +6,8 @@ import { onLines } from "./lines.js";
 /** A line of the sidecar's log. `raw` is set instead of the rest when a line was not JSON, such as a Python crash. */
 export interface LogRecord {
   level?: string;
-  message?: string;
+  /** Static text; what varies is in the other members. */
+  msg?: string;
   raw?: string;
   [field: string]: unknown;
 }

@@ -24,7 +24,7 @@ let events: ((name: string, args: unknown) => void) | undefined;
 let seq = 0;
 
 function log(message: string): void {
-  process.stderr.write(`${JSON.stringify({ level: "info", message, pid: process.pid })}\n`);
+  process.stderr.write(`${JSON.stringify({ level: "info", msg: message, pid: process.pid })}\n`);
 }
 
 function emit(event: string, data: object): void {

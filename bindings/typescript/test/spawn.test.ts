@@ -56,7 +56,7 @@ describe("spawning", () => {
     const records: LogRecord[] = [];
     const client = await fake({ onLog: (record) => records.push(record) });
     await client.close();
-    assert.equal(records[0]?.message, "bound");
+    assert.equal(records[0]?.msg, "bound");
   });
 });
 
@@ -134,6 +134,6 @@ describe("closing", () => {
     const { pid } = client;
     await client.close();
     assert.ok(pid !== undefined && !alive(pid));
-    assert.ok(records.some(({ message }) => message === "SIGTERM ignored"));
+    assert.ok(records.some(({ msg }) => msg === "SIGTERM ignored"));
   });
 });
