@@ -71,7 +71,7 @@ class Contacts:
             _user_id(item.get("id") if isinstance(item, Mapping) else item, f"social.blocked[{index}]")
             for index, item in enumerate(_list(social, "blocked", MAX_BLOCKED))
         )
-        own = social.get("self") or {}
+        own = {} if social.get("self") is None else social["self"]
         if not isinstance(own, Mapping):
             raise LocalError("social.self: not an object")
         self_name = _name(own.get("displayName", ""), "social.self.displayName")
@@ -108,7 +108,9 @@ def _checked_key(pub: Any, user_id: str, where: str) -> str:
 
 
 def _list(social: Mapping[str, Any], name: str, limit: int) -> Sequence[Any]:
-    items = social.get(name) or ()
+    items = social.get(name)
+    if items is None:
+        return ()
     if not isinstance(items, (list, tuple)):
         raise LocalError(f"social.{name}: not a list")
     if len(items) > limit:

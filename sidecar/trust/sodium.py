@@ -68,14 +68,21 @@ def to_x25519_private(seed: bytes) -> bytes:
 
 
 def x25519_public(private: bytes) -> bytes:
-    """The public key of an X25519 private key."""
+    """The public key of an X25519 private key; ValueError unless it has 32 bytes."""
+    if len(private) != KEY_BYTES:
+        raise ValueError("an X25519 private key has 32 bytes")
     return bytes(_sodium().crypto_scalarmult_base(private))
 
 
 def x25519(private: bytes, public: bytes) -> bytes | None:
-    """The shared secret, or None for a public key of small order."""
+    """The shared secret, or None for a public key of small order or wrong length.
+
+    The binding does not look at lengths: it would read past the end of short ones.
+    """
     from nacl.exceptions import CryptoError
 
+    if len(private) != KEY_BYTES or len(public) != KEY_BYTES:
+        return None
     try:
         shared = bytes(_sodium().crypto_scalarmult(private, public))
     except (CryptoError, ValueError):
