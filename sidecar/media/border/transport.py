@@ -41,5 +41,6 @@ class Transport(RTCDtlsTransport):
             logger.debug("packet handler failed", exc_info=True)
 
     def _validate_peer_identity(self, remoteParameters: RTCDtlsParameters) -> None:
+        self.identity_refused = True  # before the state changes, which is when somebody looks
         super()._validate_peer_identity(remoteParameters)
         self.identity_refused = self._state == State.FAILED
