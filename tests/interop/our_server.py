@@ -1,7 +1,7 @@
 """Our zerorpc server with the methods of stock_server.py, for clients that are compared on both.
 
 Run with a heartbeat interval; says its endpoint on stdout once bound and ends with its input. ``live`` counts
-the calls and streams that run.
+the calls and streams that run, ``emit`` makes events; ``system:hello`` and ``events`` are a sidecar's.
 """
 
 from __future__ import annotations
@@ -14,9 +14,12 @@ from typing import NamedTuple
 import msgspec
 
 from sidecar import log
+from sidecar.app.channels import events
 from sidecar.errors import LocalError
+from sidecar.ipc.events import EventHub
 from sidecar.ipc.registry import Client, Registry
 from sidecar.ipc.zmq_server import ZmqServer
+from sidecar.schema import CHANNELS, PROTOCOL, Hello, SelfInfo, Speaking
 
 
 class Value(msgspec.Struct):
@@ -45,6 +48,7 @@ SPECS = (
     Spec("blob", Number),
     Spec("count", Number, stream=True),
     Spec("live", None),
+    Spec("emit", Number),
 )
 
 
@@ -70,13 +74,31 @@ async def count(_: Client, params: Number) -> AsyncIterator[int]:
         yield n
 
 
+def emit(hub: EventHub, count: int) -> int:
+    """Makes events whose call ids count up; gives the number of the last."""
+    for _ in range(count):
+        hub.emit("aleph:speaking", Speaking(call_id=f"n{hub.seq + 1}", user_id="u", speaking=True))
+    return hub.seq
+
+
+def hello(hub: EventHub) -> Hello:
+    me = SelfInfo(user_id="0123456789abcdef", public_key="k", device="0123456789abcdef")
+    return Hello(protocol=PROTOCOL, schema="", features=[], self=me, calls=[], seq=hub.seq)
+
+
 async def main(heartbeat_s: float) -> None:
-    registry = Registry(log.get("test"), lambda: "e1", {spec.name: spec for spec in SPECS})
+    channels = {spec.name: spec for spec in SPECS}
+    channels |= {name: CHANNELS[name] for name in ("system:hello", "events")}
+    registry = Registry(log.get("test"), lambda: "e1", channels)
+    hub = EventHub()
+    events.register(registry, hub)
     server = ZmqServer(registry, log.get("test"), heartbeat_s=heartbeat_s)
     for call in (echo, fail, slow, blob):
         registry.channel(call.__name__, call)
     registry.stream("count", count)
     registry.channel("live", lambda *_: server.active)
+    registry.channel("emit", lambda _, params: emit(hub, int(params.value)))
+    registry.channel("system:hello", lambda *_: hello(hub))
     sys.stdout.write(await server.start() + "\n")
     sys.stdout.flush()
     await asyncio.to_thread(sys.stdin.read)

@@ -62,6 +62,12 @@ async def test_a_killed_sidecar_is_started_again_as_the_same_user(tmp_path: Path
     assert (seen["lost"], seen["samePid"], seen["sameUser"]) == ("client.lost-remote", False, True)
 
 
+async def test_a_sidecar_told_to_end_is_not_started_again(tmp_path: Path) -> None:
+    seen = await drive("shutdown", tmp_path)
+    assert seen["exitCode"] == 0
+    assert seen["later"]["code"] == "client.closed"
+
+
 async def test_i08_a_second_sidecar_in_one_folder_fails_with_its_exit_code(tmp_path: Path) -> None:
     error = await drive("second", tmp_path)
     assert (error["class"], error["exitCode"]) == ("SpawnError", 3)

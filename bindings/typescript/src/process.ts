@@ -98,6 +98,11 @@ export class SidecarProcess {
     return this.exit === undefined;
   }
 
+  /** Undefined while it runs, null after a signal. */
+  get exitCode(): number | null | undefined {
+    return this.exit?.code;
+  }
+
   /** The ready line, or SpawnError after `timeoutMs`, with the process killed. */
   async ready(timeoutMs: number): Promise<ReadyLine> {
     let timer: ReturnType<typeof setTimeout> | undefined;

@@ -38,7 +38,7 @@ export interface SpawnOptions extends Handshake, ClientOptions {
   readyTimeoutMs?: number;
   /** Receives each line of the sidecar's log. */
   onLog?: (record: LogRecord) => void;
-  /** What to do when the sidecar ends by itself; `false` closes the client. */
+  /** What to do when the sidecar crashes or is killed; `false` closes the client, as does a sidecar told to end. */
   restart?: RestartPolicy | false;
 }
 
@@ -118,9 +118,9 @@ class SpawnDialer implements Dialer {
     const { restart = {} } = this.options;
     if (Date.now() - this.startedAt >= STEADY_MS) this.restarts = 0;
     this.restarts += 1;
-    if (this.closed || restart === false || this.restarts > (restart.attempts ?? 5)) {
-      throw previous.failed("it ended");
-    }
+    // Exit code 0 means that somebody asked it to end.
+    const meant = this.closed || previous.exitCode === 0;
+    if (meant || restart === false || this.restarts > (restart.attempts ?? 5)) throw previous.failed("it ended");
   }
 
   private handshake(): object {

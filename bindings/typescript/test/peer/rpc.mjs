@@ -1,8 +1,8 @@
 // Drives a zerorpc server through the built package and prints one JSON line a test can assert on.
-// Usage: node rpc.mjs ENDPOINT SCENARIO [JSON options]
+// Usage: node rpc.mjs ENDPOINT SCENARIO [JSON options] [NUMBER]
 import { RpcClient, ZmqTransport } from "../../dist/esm/index.js";
 
-const [endpoint, scenario, options = "{}"] = process.argv.slice(2);
+const [endpoint, scenario, options = "{}", number] = process.argv.slice(2);
 const { curve, wrap = false, ...rpcOptions } = JSON.parse(options);
 const rpc = new RpcClient(new ZmqTransport(endpoint, curve), rpcOptions);
 
@@ -78,6 +78,8 @@ const scenarios = {
   },
   /** Calls and streams that run at the server. */
   live,
+  /** Makes our own server emit events. */
+  emit: () => rpc.call("emit", args(Number(number))),
   refused: () => failure(rpc.call("echo", args(1), { timeoutMs: 5000 })),
 };
 

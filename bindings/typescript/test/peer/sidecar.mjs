@@ -104,6 +104,14 @@ const scenarios = {
     await client.close();
     return { lost: error.code, samePid: before.pid === after.pid, sameUser: before.userId === after.userId, status };
   },
+  /** Told to end: not started again, and the client says so. */
+  async shutdown() {
+    const client = await spawnSidecar(base);
+    const closed = next(client, "closed");
+    await client.system.shutdown();
+    const { error } = await closed;
+    return { exitCode: error.exitCode, later: await failure(client.system.health()) };
+  },
   /** A sidecar that cannot start says why. */
   async second() {
     const client = await spawnSidecar(base);
