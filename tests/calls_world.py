@@ -1,0 +1,428 @@
+"""Two nodes, a bag of signals between them, and media that follows the descriptions: a world to search.
+
+Nothing here has a clock: ``now`` moves when a timer is let run. Every choice (which signal arrives next, is
+lost or doubled, what a user does, when media reports) is made from outside, by ``step``. Broken promises
+raise ``AssertionError`` at once; ``settle`` runs a world to its end without further faults and checks that
+both ends agree.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from sidecar.calls import effects as f
+from sidecar.calls import events as e
+from sidecar.calls.machine import Call
+from sidecar.calls.rules import Rules
+from sidecar.calls.states import Side, State
+from sidecar.calls.switchboard import Switchboard
+from sidecar.errors import SidecarError
+from sidecar.schema import CallType, EndReason
+from sidecar.signaling.messages import Kind, Party, ReasonBody, Signal
+from tests.calls_lab import T0, WALL_MS
+
+NODES = ("alice", "bob")
+OTHER = {"alice": "bob", "bob": "alice"}
+PEER_CAUSES = {"signal reject", "signal busy", "signal cancel", "signal end", "signal invite"}
+MIRROR = {EndReason.LOCAL_HANGUP: EndReason.REMOTE_HANGUP}
+Action = tuple[str, ...]
+
+
+@dataclass
+class Media:
+    """The media process of one node: descriptions in order, and a connection when both ends have theirs."""
+
+    waiting: list[e.Event] = field(default_factory=list)
+    open: dict[tuple[str, int], str] = field(default_factory=dict)
+    captured: frozenset[str] = frozenset()
+
+
+@dataclass
+class Node:
+    board: Switchboard
+    media: Media = field(default_factory=Media)
+    rings: Counter[str] = field(default_factory=Counter)
+    ends: dict[str, tuple[EndReason, bool]] = field(default_factory=dict)
+    """Why each call ended here, and whether it was the peer that said so."""
+    cause: str = ""
+    accepted: frozenset[str] = frozenset()
+    sessions: frozenset[str] = frozenset()
+    dead: bool = False
+
+
+class World:
+    """``step`` does one action of ``actions``; a world can be forked."""
+
+    def __init__(self, rules: Rules | None = None, *, relation: e.Relation = e.Relation.CONTACT) -> None:
+        rules = rules or Rules(strangers_ring=relation is e.Relation.STRANGER)
+        self.relation = relation
+        self.now = T0
+        self.nodes = {name: Node(Switchboard(rules, name, name)) for name in NODES}
+        self.bag: list[tuple[str, Signal]] = []
+        self.budget: Counter[str] = Counter()
+        self.serial = 0
+        self.lossy = False
+
+    def fork(self) -> World:
+        twin = copy.copy(self)
+        twin.nodes = {name: _fork_node(node) for name, node in self.nodes.items()}
+        twin.bag = list(self.bag)
+        twin.budget = self.budget.copy()
+        return twin
+
+    # --- choices ---
+
+    def actions(self) -> Iterator[Action]:
+        """Everything that may happen next."""
+        for name, node in self.nodes.items():
+            if node.dead:
+                continue
+            if node.media.waiting:
+                yield ("media", name)
+            if self.budget[f"crash {name}"] > 0:
+                yield ("crash", name)
+            for command in ("initiate", "accept", "reject", "end"):
+                if self.budget[f"{command} {name}"] > 0 and (command == "initiate" or node.board._calls):
+                    yield (command, name)
+        for index in range(len(self.bag)):
+            yield ("deliver", str(index))
+            if self.budget["drop"] > 0:
+                yield ("drop", str(index))
+            if self.budget["double"] > 0:
+                yield ("double", str(index))
+        if self.budget["tick"] > 0 and self.next_tick() is not None:
+            yield ("tick",)
+
+    def step(self, action: Action) -> None:
+        what, *rest = action
+        if what in ("drop", "double", "tick"):
+            self.budget[what] -= 1
+        match what:
+            case "media":
+                self.take_media(rest[0])
+            case "deliver":
+                self.deliver(*self.bag.pop(int(rest[0])))
+            case "double":
+                self.deliver(*self.bag[int(rest[0])])
+            case "drop":
+                self.bag.pop(int(rest[0]))
+                self.lossy = True
+            case "tick":
+                self.tick()
+            case "crash":
+                self.budget[f"crash {rest[0]}"] -= 1
+                self.crash(rest[0])
+            case _:
+                self.budget[f"{what} {rest[0]}"] -= 1
+                self._command(what, rest[0])
+        self.check()
+
+    def crash(self, name: str) -> None:
+        """Kills a node without a word: the other end's media notices that it falls silent."""
+        node, far = self.nodes[name], self.nodes[OTHER[name]]
+        node.dead, node.media = True, Media()
+        for (call_id, gen), stage in far.media.open.items():
+            if stage == "up":
+                far.media.waiting.append(e.PeerLiveness(call_id=call_id, user_id=name, gen=gen, lost=True))
+
+    def alive(self) -> Iterator[tuple[str, Node]]:
+        return ((name, node) for name, node in self.nodes.items() if not node.dead)
+
+    def next_tick(self) -> float | None:
+        due = [node.board.next_deadline() for _, node in self.alive() if node.board._live]
+        return min((at for at in due if at is not None), default=None)
+
+    def tick(self) -> None:
+        """Lets the next timer run, at its time."""
+        due = self.next_tick()
+        if due is None:
+            return
+        self.now = max(self.now, due)
+        for name, node in self.alive():
+            self._perform(name, node.board.handle_timer(self.now))
+
+    # --- doing ---
+
+    def handle(self, name: str, event: e.Event) -> None:
+        self._perform(name, self.nodes[name].board.handle(event, self.now))
+
+    def _command(self, what: str, name: str) -> None:
+        if what == "initiate":
+            self.serial += 1
+            event: e.Event = e.Initiate(
+                call_id=f"call_{name}_{self.serial}",
+                user_id=OTHER[name],
+                display_name=OTHER[name],
+                call_type=CallType.VIDEO,
+                relation=self.relation,
+                session=f"{self.serial:032x}",
+                at_ms=self._unix_ms(),
+            )
+        else:
+            call_id = list(self.nodes[name].board._calls)[-1]
+            made: Callable[..., e.Event] = {"accept": e.Accept, "reject": e.Reject, "end": e.End}[what]
+            event = made(call_id=call_id)
+            if what == "accept":
+                self.nodes[name].accepted |= {call_id}
+        before = self._states(name)
+        try:
+            self.handle(name, event)
+        except SidecarError:
+            assert self._states(name) == before, "a refused command changed a call"
+
+    def _states(self, name: str) -> list[State]:
+        return [call.state for call in self.nodes[name].board._calls.values()]
+
+    def _unix_ms(self) -> int:
+        return WALL_MS + round((self.now - T0) * 1000)
+
+    def deliver(self, to: str, signal: Signal) -> None:
+        if self.nodes[to].dead:
+            return
+        call = self.nodes[to].board._live.get(signal.call_id)
+        arrived = e.SignalArrived(
+            signal=signal,
+            user_id=OTHER[to],
+            contact=self.relation is e.Relation.CONTACT,
+            at_ms=self._unix_ms(),
+            network_ms=self._unix_ms(),
+            display_name=OTHER[to],
+        )
+        self.handle(to, arrived)
+        if call is not None and isinstance(signal.body, ReasonBody):
+            assert call.ended, "a hang-up that arrives ends the call"
+
+    def _perform(self, name: str, effects: list[f.Effect]) -> None:
+        for effect in effects:
+            _PERFORM.get(type(effect), World._ignore)(self, name, self.nodes[name], effect)
+
+    def _ignore(self, name: str, node: Node, effect: f.Effect) -> None:
+        assert isinstance(effect, f.Notify | f.SetMuted), effect
+
+    def _joined(self, name: str, node: Node, effect: f.JoinSession) -> None:
+        assert effect.call_id not in node.sessions
+        node.sessions |= {effect.call_id}
+
+    def _left(self, name: str, node: Node, effect: f.LeaveSession) -> None:
+        assert effect.call_id in node.sessions, "left a session twice or never joined it"
+        node.sessions -= {effect.call_id}
+
+    def _sent(self, name: str, node: Node, effect: f.SendSignal) -> None:
+        if self.relation is e.Relation.STRANGER and effect.call_id not in node.accepted:
+            caller = effect.call_id.startswith(f"call_{name}")
+            assert caller or effect.kind is Kind.REJECT, "a stranger learnt something before the user acted"
+        signal = Signal(
+            kind=effect.kind,
+            call_id=effect.call_id,
+            sender=Party(pub=name, device=f"{name}-device"),
+            recipient=Party(pub=effect.user_id, device=effect.device),
+            body=effect.body,
+            epoch="epoch",
+            gen=effect.gen,
+            seq=0,
+            issued_at_ms=self._unix_ms(),
+            expires_at_ms=self._unix_ms() + round(effect.ttl_s * 1000),
+            nonce="",
+        )
+        self.bag.append((effect.user_id, signal))
+        if effect.kind is Kind.INVITE:
+            node.media.waiting.append(e.SignalDelivered(call_id=effect.call_id, kind=effect.kind))
+
+    def _rang(self, name: str, node: Node, effect: f.Ring) -> None:
+        node.rings[effect.call_id] += 1
+        assert node.rings[effect.call_id] == 1, "it rang twice"
+
+    def _ended(self, name: str, node: Node, effect: f.CallEnded) -> None:
+        assert effect.call_id not in node.ends, "a call was recorded twice"
+        by_peer = node.cause in PEER_CAUSES and effect.record.end_reason is not EndReason.BUSY
+        node.ends[effect.call_id] = (effect.record.end_reason, by_peer or node.cause == "signal busy")
+
+    def _moved(self, name: str, node: Node, effect: f.Moved) -> None:
+        assert effect.old != State.ENDED.value, "ended is final"
+        node.cause = effect.cause
+
+    def _opened(self, name: str, node: Node, effect: f.OpenCall) -> None:
+        assert effect.call_id.startswith(f"call_{name}") or effect.call_id in node.accepted, (
+            "capture before accept"
+        )
+        assert effect.call_id not in node.media.captured
+        node.media.captured |= {effect.call_id}
+
+    def _closed(self, name: str, node: Node, effect: f.CloseCall) -> None:
+        assert effect.call_id in node.media.captured, "closed what was never opened"
+        node.media.captured -= {effect.call_id}
+        for key in [key for key in node.media.open if key[0] == effect.call_id]:
+            self._hang(name, node, key)
+
+    def _peer(self, name: str, node: Node, effect: f.OpenPeer) -> None:
+        key = (effect.call_id, effect.gen)
+        assert effect.call_id in node.media.captured
+        assert key not in node.media.open
+        kind = "offer" if effect.remote_sdp is None else "answer"
+        node.media.open[key] = kind
+        node.media.waiting.append(
+            e.LocalDescription(
+                call_id=effect.call_id,
+                user_id=OTHER[name],
+                gen=effect.gen,
+                type=kind,
+                sdp=f"{kind} {name} {effect.call_id} {effect.gen}",
+            )
+        )
+
+    def _peer_closed(self, name: str, node: Node, effect: f.ClosePeer) -> None:
+        self._hang(name, node, (effect.call_id, effect.gen))
+
+    def _hang(self, name: str, node: Node, key: tuple[str, int]) -> None:
+        """Closing is seen at the other end at once, as a connection that died."""
+        up = node.media.open.pop(key) == "up"
+        node.media.waiting = [
+            event
+            for event in node.media.waiting
+            if not (isinstance(event, e.PeerEvent) and _key(event) == key)
+        ]
+        far = self.nodes[OTHER[name]].media
+        if up and far.open.get(key) == "up":
+            far.waiting.append(
+                e.PeerFailed(call_id=key[0], user_id=name, gen=key[1], reason="connection-lost")
+            )
+
+    def _applied(self, name: str, node: Node, effect: f.ApplyAnswer) -> None:
+        key = (effect.call_id, effect.gen)
+        assert node.media.open[key] == "offer", "an answer was applied twice, or to an answer"
+        far = self.nodes[OTHER[name]].media
+        if far.open.get(key) != "answer":
+            node.media.open[key] = "half"
+            return
+        for media, user in ((node.media, OTHER[name]), (far, name)):
+            media.open[key] = "up"
+            media.waiting.append(e.PeerConnected(call_id=key[0], user_id=user, gen=key[1]))
+
+    def take_media(self, name: str) -> None:
+        self.handle(name, self.nodes[name].media.waiting.pop(0))
+
+    # --- promises ---
+
+    def check(self) -> None:
+        """What holds after every step."""
+        for _, node in self.alive():
+            live = node.board._live
+            assert len(live) <= 1, "two live calls of a pair"
+            for call_id, call in node.board._calls.items():
+                assert (call_id in live) == (not call.ended)
+                assert (call_id in node.ends) == call.ended
+                assert (call.deadline is None) == (call.state in (State.ACTIVE, State.ENDED))
+                assert call.opened == (call_id in node.media.captured) or call.ended
+                if call.ended:
+                    assert call.reason is node.ends[call_id][0]
+                    assert call_id not in node.media.captured, "ended with an open microphone"
+
+    def settle(self) -> World:
+        """No more faults and nobody touches anything: everything on its way arrives, every timer runs."""
+        end = self.fork()
+        for _ in range(200):
+            waiting = [name for name in NODES if end.nodes[name].media.waiting]
+            if end.bag:
+                end.deliver(*end.bag.pop(0))
+            elif waiting:
+                end.take_media(waiting[0])
+            elif end.next_tick() is not None:
+                end.tick()
+            else:
+                break
+            end.check()
+        else:
+            raise AssertionError("this world does not come to rest")
+        end.agree()
+        return end
+
+    def agree(self) -> None:
+        """Both ends of every call: together in it or together out of it, and with one story about why."""
+        calls: dict[str, dict[str, Call]] = {}
+        for name, node in self.alive():
+            for call_id, call in node.board._calls.items():
+                calls.setdefault(call_id, {})[name] = call
+        for call_id, ends in calls.items():
+            assert {call.state for call in ends.values()} in ({State.ACTIVE}, {State.ENDED}), call_id
+            if len(ends) == 2 and all(call.ended for call in ends.values()):
+                self._agree_why(call_id)
+            if State.ACTIVE in {call.state for call in ends.values()}:
+                assert len(ends) == 2, "in a call alone"
+
+    def _agree_why(self, call_id: str) -> None:
+        (mine, told_me), (theirs, told_them) = (node.ends[call_id] for node in self.nodes.values())
+        if self.lossy or not (told_me or told_them):
+            return  # each ended it for itself before it heard of the other
+        assert MIRROR.get(mine, mine) == theirs or MIRROR.get(theirs, theirs) == mine, (mine, theirs)
+
+    def key(self) -> Any:
+        """Worlds with the same key have the same future."""
+        nodes = tuple(
+            (
+                tuple((call_id, *_call_key(call)) for call_id, call in node.board._calls.items()),
+                tuple(node.board._parked),
+                tuple(map(_name, node.media.waiting)),
+                tuple(sorted(node.media.open.items())),
+                node.dead,
+            )
+            for node in self.nodes.values()
+        )
+        bag = tuple(sorted((to, _name(signal)) for to, signal in self.bag))
+        return nodes, bag, self.now, frozenset(self.budget.items()), self.lossy
+
+
+@functools.cache
+def _name(message: e.Event | Signal) -> str:
+    return repr(message)
+
+
+def _key(event: e.PeerEvent) -> tuple[str, int]:
+    return event.call_id, event.gen
+
+
+def _call_key(call: Call) -> tuple[Any, ...]:
+    return call.state, call.reason, call.deadline, call.gen, call.offer, call.reached, call.farewells
+
+
+def _fork_node(node: Node) -> Node:
+    twin = copy.copy(node)
+    twin.board = copy.copy(node.board)
+    calls = {call_id: _fork_call(call) for call_id, call in node.board._calls.items()}
+    twin.board._calls = calls
+    twin.board._live = {call_id: calls[call_id] for call_id in node.board._live}
+    twin.board._leaving = copy.copy(node.board._leaving)
+    twin.board._forgetting = copy.copy(node.board._forgetting)
+    twin.board._parked = dict(node.board._parked)
+    twin.board.dropped = node.board.dropped.copy()
+    twin.media = Media(list(node.media.waiting), dict(node.media.open), node.media.captured)
+    twin.rings, twin.ends = node.rings.copy(), dict(node.ends)
+    return twin
+
+
+def _fork_call(call: Call) -> Call:
+    twin = copy.copy(call)
+    twin.me, twin.peer = copy.copy(call.me), copy.copy(call.peer)
+    twin.recordings = dict(call.recordings)
+    return twin
+
+
+_PERFORM: dict[type[f.Effect], Callable[[World, str, Node, Any], None]] = {
+    f.JoinSession: World._joined,
+    f.LeaveSession: World._left,
+    f.SendSignal: World._sent,
+    f.Ring: World._rang,
+    f.CallEnded: World._ended,
+    f.Moved: World._moved,
+    f.OpenCall: World._opened,
+    f.CloseCall: World._closed,
+    f.OpenPeer: World._peer,
+    f.ClosePeer: World._peer_closed,
+    f.ApplyAnswer: World._applied,
+}
+
+__all__ = ["NODES", "OTHER", "Side", "World"]
