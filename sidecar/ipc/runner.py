@@ -1,0 +1,176 @@
+"""Runs what the wire asks for: a task per waiting call and per stream, cancelled when its channel closes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Final
+
+import msgspec
+from msgspec import Raw
+
+from sidecar.errors import UnavailableError
+from sidecar.ipc.registry import Client, Registry, Stream
+from sidecar.ipc.wire.server import Call, Channel, Closed, Event, ServerWire, Writable
+
+FAIR_ITEMS: Final = 64
+"""Items after which a stream lets others run, if nothing else made it wait."""
+
+
+class _Running:
+    """The task of one channel, and what its stream waits for."""
+
+    __slots__ = ("doomed", "started", "task", "writable")
+
+    def __init__(self) -> None:
+        self.task: asyncio.Task[None] | None = None
+        self.started = False
+        self.doomed = False
+        self.writable: asyncio.Future[None] | None = None
+
+    def stop(self) -> None:
+        """Cancels the task; one that has not begun is let in to release what it was given."""
+        self.doomed = True
+        if self.started and self.task is not None:
+            self.task.cancel()
+
+
+class Runner:
+    """Performs the events of a ``ServerWire``; whoever feeds that passes them on to ``perform``."""
+
+    def __init__(
+        self,
+        wire: ServerWire,
+        registry: Registry,
+        *,
+        client_of: Callable[[bytes], Client],
+        is_clogged: Callable[[bytes], bool],
+        flush: Callable[[], None],
+    ) -> None:
+        """``is_clogged(identity)``: answers wait for that client; ``flush()`` sends what the wire has."""
+        self._wire = wire
+        self._registry = registry
+        self._client_of = client_of
+        self._is_clogged = is_clogged
+        self._flush = flush
+        self._running: dict[Channel, _Running] = {}
+        self._closing = False
+
+    @property
+    def active(self) -> int:
+        """Calls and streams with a task."""
+        return len(self._running)
+
+    def perform(self, events: Iterable[Event]) -> None:
+        for event in events:
+            if isinstance(event, Call):
+                self._start(event)
+            elif isinstance(event, Writable):
+                self._wake(event.channel)
+            elif isinstance(event, Closed):
+                self._cancel(event.channel)
+
+    def unclogged(self, identity: bytes) -> None:
+        """The answers that waited for a client are out: its streams go on."""
+        for channel in list(self._running):
+            if channel.peer.identity == identity:
+                self._wake(channel)
+
+    async def close(self) -> None:
+        """Cancels everything that runs, tells its clients, and waits for it."""
+        self._closing = True
+        for running in self._running.values():
+            running.stop()
+        tasks = [running.task for running in self._running.values() if running.task is not None]
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _start(self, call: Call) -> None:
+        channel = call.channel
+        try:
+            outcome = self._registry.invoke(self._client_of(channel.peer.identity), call.method, call.args)
+        except Exception as error:
+            self._fail(channel, error, call.method)
+            return
+        if isinstance(outcome, Raw):
+            self._wire.ok(channel, outcome)
+            return
+        running = self._running[channel] = _Running()
+        work = (
+            self._pump(channel, running, outcome, call.method)
+            if isinstance(outcome, Stream)
+            else self._answer(channel, running, outcome, call.method)
+        )
+        running.task = asyncio.get_running_loop().create_task(work, name=f"ipc {call.method[:64]}")
+
+    async def _answer(
+        self, channel: Channel, running: _Running, outcome: Coroutine[Any, Any, Raw], method: str
+    ) -> None:
+        running.started = True
+        try:
+            if running.doomed:
+                outcome.close()
+                return
+            self._wire.ok(channel, await outcome)
+        except asyncio.CancelledError:
+            self._on_cancelled(channel, method)
+            raise
+        except Exception as error:
+            self._fail(channel, error, method)
+        finally:
+            self._running.pop(channel, None)
+            self._flush()
+
+    async def _pump(self, channel: Channel, running: _Running, stream: Stream, method: str) -> None:
+        running.started = True
+        try:
+            if running.doomed:
+                return
+            sent = 0
+            async for item in stream.items:
+                await self._writable(channel, running)
+                self._wire.item(channel, stream.encode(item))
+                self._flush()
+                sent += 1
+                if sent % FAIR_ITEMS == 0:
+                    await asyncio.sleep(0)
+            await self._writable(channel, running)
+            self._wire.done(channel)
+        except asyncio.CancelledError:
+            self._on_cancelled(channel, method)
+            raise
+        except Exception as error:
+            self._fail(channel, error, method)
+        finally:
+            self._running.pop(channel, None)
+            self._flush()
+            await stream.close()
+
+    async def _writable(self, channel: Channel, running: _Running) -> None:
+        while channel.open and (channel.allowance.left <= 0 or self._is_clogged(channel.peer.identity)):
+            running.writable = asyncio.get_running_loop().create_future()
+            try:
+                await running.writable
+            finally:
+                running.writable = None
+
+    def _wake(self, channel: Channel) -> None:
+        running = self._running.get(channel)
+        if running is not None and running.writable is not None and not running.writable.done():
+            running.writable.set_result(None)
+
+    def _cancel(self, channel: Channel) -> None:
+        running = self._running.get(channel)
+        if running is not None:
+            running.stop()
+
+    def _on_cancelled(self, channel: Channel, method: str) -> None:
+        """A channel that is still open was not cancelled by its client."""
+        if channel.open and self._closing:
+            self._fail(channel, UnavailableError("the sidecar is stopping"), method)
+        elif channel.open:
+            self._fail(channel, RuntimeError("the handler was cancelled from within"), method)
+
+    def _fail(self, channel: Channel, error: Exception, method: str) -> None:
+        failure = self._registry.failure(error, method)
+        details = msgspec.json.encode(failure.to_wire(), enc_hook=str).decode("utf-8")
+        self._wire.error(channel, failure.code, failure.message, details)
