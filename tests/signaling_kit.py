@@ -109,13 +109,13 @@ def invite(call_id: str = "call_1", *, sdp: str | None = "v=0", ttl_s: float = 6
     return Message(call_id, Kind.INVITE, body, 0, ttl_s, None)
 
 
-def signal_from(sender: Identity, to: Identity, **changes: Any) -> Signal:
+def signal_from(author: Identity, to: Identity, /, **changes: Any) -> Signal:
     """A valid invitation, but for the changes."""
     return msgspec.structs.replace(
         Signal(
             kind=Kind.INVITE,
             call_id="call_1",
-            sender=Party(sender.pub, "a1" * 8),
+            sender=Party(author.pub, "a1" * 8),
             recipient=Party(to.pub),
             body=InviteBody(call_type="audio", session=SESSION, display_name="A"),
             epoch="e0" * 8,

@@ -1,4 +1,4 @@
-"""Canonical JSON beyond the vectors: JavaScript's habits, properties, and a strict reader for foreign text."""
+"""Canonical JSON beyond the vectors: JavaScript's habits, properties, a strict reader for foreign text."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_agrees_with_node_on_random_values() -> None:
     ],
 )
 def test_text_from_outside_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         parse(text)
 
 
