@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any, Final
 
@@ -80,8 +80,9 @@ class ZmqClient:
         async with asyncio.timeout(timeout_s), aclosing(self.stream(method, params)) as answers:
             async for answer in answers:
                 return answer
+        return None
 
-    async def stream(self, method: str, params: Any = None) -> AsyncIterator[Any]:
+    async def stream(self, method: str, params: Any = None) -> AsyncGenerator[Any, None]:
         """Decoded items (or the one result) as they come; leaving the iteration cancels."""
         request = self._wire.open(method, (params,), self._loop.time(), self._window)
         events = self._waiting[request] = deque()
