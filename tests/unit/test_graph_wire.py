@@ -47,7 +47,7 @@ def test_a_frame_is_an_object_a_batch_or_nothing() -> None:
         '{"#":"\\ud800"}',
         '{"a":' * 1000 + "1" + "}" * 1000,
         "[" * 100_000,
-    ],  # fmt: skip
+    ],
 )
 def test_a_bad_frame_is_the_senders_fault(text: str) -> None:
     with pytest.raises(RemoteError):
