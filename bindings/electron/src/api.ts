@@ -15,9 +15,11 @@ import { NOTICE_CHANNEL, PAGE_CHANNELS, PAGE_EVENTS, type PageChannel } from "./
 /** The parts of Electron's ipcRenderer this needs. */
 export interface IpcRendererLike {
   invoke(channel: string, ...args: unknown[]): Promise<unknown>;
-  on(channel: string, listener: (event: never, data: never) => void): unknown;
-  removeListener(channel: string, listener: (event: never, data: never) => void): unknown;
+  on(channel: string, listener: IpcListener): unknown;
+  removeListener(channel: string, listener: IpcListener): unknown;
 }
+
+type IpcListener = (event: unknown, ...args: unknown[]) => void;
 
 /** Stands where Electron's own event would, which must not reach a page because it leads back to ipcRenderer. */
 export interface PageEvent {
@@ -48,7 +50,7 @@ export type AlephApi = {
  */
 export function alephApi(ipcRenderer: IpcRendererLike): AlephApi {
   const listen = (channel: string) => (callback: Callback<never>) => {
-    const heard = (_event: never, data: never): void => callback({ channel }, data);
+    const heard: IpcListener = (_event, data) => callback({ channel }, data as never);
     ipcRenderer.on(channel, heard);
     return () => void ipcRenderer.removeListener(channel, heard);
   };

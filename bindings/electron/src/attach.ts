@@ -1,5 +1,5 @@
 /** The main process's side: answers the page's calls and hands it the events. */
-import { EVENTS, SidecarError, type Client, type EventName, type Notices } from "@alephnet/sidecar/core";
+import { EVENTS, type Client, type EventName, type Notices } from "@alephnet/sidecar/core";
 import { wrapError, type Envelope } from "./envelope.js";
 import { NOTICE_CHANNEL, PAGE_CHANNELS } from "./names.js";
 
@@ -35,6 +35,7 @@ export interface AttachOptions {
   isTrusted(url: string): boolean;
 }
 
+const UNTRUSTED: Envelope = { error: { code: "policy.permission-missing", message: "this page is not trusted" } };
 const NOTICES: readonly (keyof Notices)[] = ["gap", "lost", "resumed", "restarted", "closed"];
 
 /** Connects the pages of this application with the sidecar; the returned function undoes it. */
@@ -53,7 +54,7 @@ export function attachTo(electron: ElectronLike, client: ClientLike, { isTrusted
   for (const [, channel] of PAGE_CHANNELS) {
     ipcMain.handle(channel, async (event, params): Promise<Envelope> => {
       try {
-        if (!isTrusted(senderUrl(event))) throw new SidecarError("policy.permission-missing", "this page is not trusted");
+        if (!isTrusted(senderUrl(event))) return UNTRUSTED;
         return { value: await client.invoke(channel, params) };
       } catch (error) {
         return wrapError(error);

@@ -2,7 +2,7 @@ import type { ClientLike, ElectronLike, InvokeEvent } from "../src/attach.js";
 import type { IpcRendererLike } from "../src/api.js";
 
 type Handler = (event: InvokeEvent, ...args: unknown[]) => unknown;
-type Listener = (event: never, data: never) => void;
+type Listener = (event: unknown, ...args: unknown[]) => void;
 
 /** One page and its main process, joined by structured clones as in Electron. */
 export class FakePage {
@@ -26,7 +26,7 @@ export class FakePage {
   }
 
   send(channel: string, data: unknown): void {
-    for (const listener of this.listeners.get(channel) ?? []) listener({ sender: this } as never, structuredClone(data) as never);
+    for (const listener of this.listeners.get(channel) ?? []) listener({ sender: this }, structuredClone(data));
   }
 
   get ipcRenderer(): IpcRendererLike {

@@ -1,7 +1,6 @@
 /** The typed surface: what a channel takes and gives, and its second name, `client.call.muteAudio` for call:mute-audio. */
 import { CHANNELS, type AlephNetEvents, type AlephNetIPCMap, type AlephNetStreamMap } from "./generated/index.js";
 import type { CallOptions, StreamOptions } from "./rpc.js";
-import type { RpcStream } from "./stream.js";
 
 export type Channel = keyof AlephNetIPCMap;
 export type EventName = keyof AlephNetEvents;
@@ -24,7 +23,7 @@ type MethodName<C extends string> = C extends `${string}:${infer Method}` ? Came
 type Namespace = Channel extends infer C ? (C extends `${infer N}:${string}` ? N : never) : never;
 
 type Method<C extends Channel> = C extends StreamChannel
-  ? (...args: StreamArgs<C>) => RpcStream<Result<C>>
+  ? (...args: StreamArgs<C>) => AsyncIterableIterator<Result<C>>
   : (...args: InvokeArgs<C>) => Promise<Result<C>>;
 
 /** `client.call.initiate(...)`, `client.media.getDevices()`, ... */

@@ -43,12 +43,40 @@ export interface Notices {
   closed: { error?: Error };
 }
 
+/** The methods of a client beside those of its namespaces. */
+export interface ClientMethods {
+  /** What the sidecar said when this connection began: its identity, features and the calls alive then. */
+  readonly hello: Hello;
+  /** False between `lost` and `resumed` or `restarted`, when every call fails. */
+  readonly connected: boolean;
+  /** The process id of a spawned sidecar; changes with a restart. */
+  readonly pid: number | undefined;
+  /** Calls a channel. Rejects with SidecarError or one of its client-side kin. */
+  invoke<C extends InvokeChannel>(channel: C, ...args: InvokeArgs<C>): Promise<Result<C>>;
+  /** Reads a streaming channel; leaving the loop ends it at the sidecar. */
+  stream<C extends StreamChannel>(channel: C, ...args: StreamArgs<C>): AsyncIterableIterator<Result<C>>;
+  /** Hears an event of the sidecar or a notice of this client; returns the function that ends it. */
+  on<E extends EventName>(event: E, listener: (data: AlephNetEvents[E]) => void): () => void;
+  on<N extends keyof Notices>(notice: N, listener: (data: Notices[N]) => void): () => void;
+  /** Ends the connection and, if this client spawned it, the sidecar. */
+  close(): Promise<void>;
+}
+
+export type Client = ClientMethods & Namespaces;
+
+/** A connected client over any dialer; `connect` and `spawnSidecar` are the usual ways in. */
+export async function openClient(dialer: Dialer, options: ClientOptions = {}): Promise<Client> {
+  const core = new ClientCore(dialer, options);
+  await core.open();
+  return Object.assign(core, namespaces(core as unknown as Invoker));
+}
+
 type Listener = (data: never) => void;
 
 const RETRY_FIRST_MS = 100;
 const RETRY_LAST_MS = 5000;
 
-export class ClientCore {
+class ClientCore implements ClientMethods {
   private readonly listeners = new Map<string, Set<Listener>>();
   private rpc: RpcClient | undefined;
   private greeting: Hello | undefined;
@@ -57,13 +85,11 @@ export class ClientCore {
   private ended = false;
   private cancelRetry: (() => void) | undefined;
 
-  /** Use `connect`, `spawnSidecar` or `openClient`. */
   constructor(
     private readonly dialer: Dialer,
     private readonly options: ClientOptions,
   ) {}
 
-  /** What the sidecar said when this connection began: its identity, features and the calls alive then. */
   get hello(): Hello {
     if (!this.greeting) throw new LostRemoteError("not connected yet");
     return this.greeting;
@@ -73,26 +99,20 @@ export class ClientCore {
     return this.rpc !== undefined;
   }
 
-  /** The process id of a spawned sidecar; changes with a restart. */
   get pid(): number | undefined {
     return this.dialer.pid;
   }
 
-  /** Calls a channel. Rejects with SidecarError or one of its client-side kin. */
   async invoke<C extends InvokeChannel>(channel: C, ...args: InvokeArgs<C>): Promise<Result<C>> {
     const [params, options] = args as [unknown, CallOptions | undefined];
     return this.link().call<Result<C>>(channel, [params ?? null], options);
   }
 
-  /** Reads a streaming channel; leaving the loop ends it at the sidecar. */
   stream<C extends StreamChannel>(channel: C, ...args: StreamArgs<C>): RpcStream<Result<C>> {
     const [params, options] = args as [unknown, StreamOptions | undefined];
     return this.link().stream<Result<C>>(channel, [params ?? null], options);
   }
 
-  /** Hears an event of the sidecar or a notice of this client; returns the function that ends it. */
-  on<E extends EventName>(event: E, listener: (data: AlephNetEvents[E]) => void): () => void;
-  on<N extends keyof Notices>(notice: N, listener: (data: Notices[N]) => void): () => void;
   on(name: string, listener: Listener): () => void {
     const set = this.listeners.get(name) ?? new Set();
     this.listeners.set(name, set);
@@ -102,7 +122,6 @@ export class ClientCore {
     return () => void set.delete(registered);
   }
 
-  /** Ends the connection and, if this client spawned it, the sidecar. */
   async close(): Promise<void> {
     this.end();
     await this.dialer.close();
@@ -231,13 +250,4 @@ const TRANSIENT = new Set(["client.timeout", "client.lost-remote", "client.refus
 
 function transient(error: unknown): boolean {
   return error instanceof SidecarError && TRANSIENT.has(error.code);
-}
-
-export type Client = ClientCore & Namespaces;
-
-/** A connected client over any dialer; `connect` and `spawnSidecar` are the usual ways in. */
-export async function openClient(dialer: Dialer, options: ClientOptions = {}): Promise<Client> {
-  const core = new ClientCore(dialer, options);
-  await core.open();
-  return Object.assign(core, namespaces(core as unknown as Invoker));
 }

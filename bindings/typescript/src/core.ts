@@ -10,11 +10,11 @@ export type {
   StreamArgs,
   StreamChannel,
 } from "./api.js";
-export { ClientCore, openClient } from "./client.js";
-export type { Client, ClientOptions, Notices } from "./client.js";
+export { openClient } from "./client.js";
+export type { Client, ClientMethods, ClientOptions, Notices } from "./client.js";
 export * from "./errors.js";
 export * from "./generated/index.js";
 export { RpcClient } from "./rpc.js";
 export type { CallOptions, RpcOptions, StreamOptions } from "./rpc.js";
-export { RpcStream } from "./stream.js";
+export type { RpcStream } from "./stream.js";
 export type { Dialer, Transport, TransportHandlers } from "./transport.js";
