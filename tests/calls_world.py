@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from sidecar.calls import effects as f
 from sidecar.calls import events as e
 from sidecar.calls.machine import Call
@@ -23,7 +25,7 @@ from sidecar.calls.states import Side, State
 from sidecar.calls.switchboard import Switchboard
 from sidecar.errors import SidecarError
 from sidecar.schema import CallType, EndReason
-from sidecar.signaling.messages import Kind, Party, ReasonBody, Signal
+from sidecar.signaling.messages import EmptyBody, Kind, Party, ReasonBody, Signal
 from tests.calls_lab import T0, WALL_MS
 
 NODES = ("alice", "bob")
@@ -193,9 +195,22 @@ class World:
             network_ms=self._unix_ms(),
             display_name=OTHER[to],
         )
+        if signal.kind is Kind.INVITE and arrived.contact:
+            self._give_receipt(to, signal)
         self.handle(to, arrived)
         if call is not None and isinstance(signal.body, ReasonBody):
             assert call.ended, "a hang-up that arrives ends the call"
+
+    def _give_receipt(self, name: str, invitation: Signal) -> None:
+        """What signaling does as soon as it has opened an invitation of a contact."""
+        receipt = msgspec.structs.replace(
+            invitation,
+            kind=Kind.RECEIPT,
+            sender=Party(pub=name, device=f"{name}-device"),
+            recipient=invitation.sender,
+            body=EmptyBody(),
+        )
+        self.bag.append((OTHER[name], receipt))
 
     def _perform(self, name: str, effects: list[f.Effect]) -> None:
         for effect in effects:

@@ -57,7 +57,7 @@ class Conduct(CallData):
         out: list[f.Effect] = [f.Ring(call_id=facts.call_id, offer=offer), self.state_change()]
         if not facts.contact:
             return out
-        return [self.say(Kind.RECEIPT, EmptyBody()), *out, self.say(Kind.RINGING, EmptyBody())]
+        return [*out, self.say(Kind.RINGING, EmptyBody())]
 
     def _heard(self, event: e.SignalArrived, _: float) -> list[f.Effect]:
         signal = event.signal

@@ -32,7 +32,7 @@ class CallData:
         lines = kinds_of(facts.call_type)
         here = ParticipantState.RINGING if incoming else ParticipantState.CONNECTED
         there = ParticipantState.CONNECTING if incoming else ParticipantState.INVITED
-        self.me = Person(facts.me_id, facts.me_name, here, lines)
+        self.me = Person(facts.me_id, facts.me_name, here, lines & rules.devices)
         self.peer = Person(facts.peer_id, facts.peer_name, there, lines)
         self.gen = CALLER_GEN if facts.offered else CALLEE_GEN
         self.state = State.RINGING if incoming else State.PREPARING if facts.offered else State.INVITING

@@ -27,7 +27,7 @@ class Facts:
     peer_id: str
     peer_name: str
     contact: bool
-    """Signals of courtesy (receipt, ringing, busy) go to contacts only (D8)."""
+    """Signals of courtesy (ringing, busy) go to contacts only (D8)."""
     offered: bool
     """The invitation carries the caller's offer; otherwise the accept carries the callee's (D4)."""
     session: str

@@ -2,7 +2,8 @@
 
 Nothing that could tell the peer where we are (candidates, media, or the fact that somebody is here) leaves
 this machine before the user of this node has acted, except between contacts: to a contact the caller's
-invitation carries the offer, and the callee's device says ``receipt`` and ``ringing`` (D4, D8).
+invitation carries the offer, and the callee's device says ``ringing`` (D4, D8). The ``receipt`` before it is
+signaling's own: it says that an invitation was opened, whatever becomes of it.
 """
 
 from __future__ import annotations

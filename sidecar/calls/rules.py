@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sidecar.schema import MediaTrackKind
+
 RING_TIMEOUT_RANGE_S = (15.0, 120.0)
 """Shorter and nobody reaches the phone; longer and relays have dropped the invitation's session."""
 MESH_LIMIT = 8
@@ -41,6 +43,8 @@ class Rules:
     """Calls at once. A person has one ear; a headless role may take more."""
     participants_max: int = MESH_LIMIT
     """The ``maxConferenceParticipants`` setting; ``MESH_LIMIT`` caps it."""
+    devices: frozenset[MediaTrackKind] = frozenset({MediaTrackKind.AUDIO, MediaTrackKind.VIDEO})
+    """Lines that have a device to start with; without one a line stays empty until it is given a source."""
     strangers_ring: bool = False
     """D8: strangers do not ring by default."""
 

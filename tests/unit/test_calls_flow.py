@@ -94,7 +94,7 @@ def test_an_accept_connects_the_caller():
 def test_an_incoming_call_rings_once_and_says_so():
     made = board()
     rung = made.handle(invite(), T0)
-    assert said(rung) == [("receipt", None), ("ringing", None)]
+    assert said(rung) == [("ringing", None)]
     assert {s.device for s in only(rung, f.SendSignal)} == {"peer-device"}
     assert {s.session for s in only(rung, f.SendSignal)} == {SESSION}
     assert one(rung, f.JoinSession).session == SESSION
@@ -131,6 +131,12 @@ def test_an_audio_call_opens_the_microphone_only():
     assert one(made.handle(initiate(call_type=CallType.AUDIO), T0), f.OpenCall).kinds == (AUDIO,)
     me, peer = made.session(CALL).participants
     assert (me.audio_enabled, me.video_enabled, peer.video_enabled) == (True, False, False)
+
+
+def test_a_line_without_a_device_stays_empty():
+    made = board(Rules(devices=frozenset({AUDIO})))
+    assert one(made.handle(initiate(), T0), f.OpenCall).kinds == (AUDIO,)
+    assert not made.session(CALL).participants[0].video_enabled
 
 
 def test_listening_only_opens_nothing():
