@@ -13,11 +13,12 @@ from typing import Any
 import av
 
 from sidecar.frames import SAMPLE_RATE, SOUND_SAMPLES
+from sidecar.media.core import vp8
 from sidecar.media.encoders import OpusEncoder
 from sidecar.media.messages import Line
-from sidecar.media.record.container import WebmFile
 from sidecar.media.record.messages import Frame
 from sidecar.media.record.timeline import Timeline
+from sidecar.media.record.webm import WebmFile
 
 STALE_MS = 2_000
 """A line without a frame for so long no longer holds the picture."""
@@ -26,7 +27,6 @@ LATE_STEPS = 10
 MAX_GAP_STEPS = 500
 """10 s of silence are written out; a longer hole is jumped over."""
 _STEP_MS = 20
-_NOMINAL = (1280, 720)
 
 Source = tuple[str, Line]
 
@@ -35,7 +35,7 @@ class MixedWriter:
     """``path`` is the file."""
 
     def __init__(self, path: str) -> None:
-        self._file = WebmFile(path, {Line.CAMERA: _NOMINAL})
+        self._file = WebmFile(path, (Line.AUDIO, Line.CAMERA))
         self._timelines: dict[Source, Timeline] = {}
         self._mixer = Mixer()
         self._active: Source | None = None
@@ -64,6 +64,9 @@ class MixedWriter:
         if frame.key and source != self._active and self._may_take_over(source, at_ms):
             self._active = source
         self._seen_ms[source] = at_ms
+        size = vp8.dimensions(frame.data)
+        if size is not None and source == self._active:
+            self._file.set_size(Line.CAMERA, *size)
         if source == self._active:
             self._video_ms = max(self._video_ms + 1, at_ms)
             self._file.write(Line.CAMERA, self._video_ms, frame.data, key=frame.key)

@@ -7,13 +7,10 @@ import re
 
 from sidecar.media.core import vp8
 from sidecar.media.messages import Line
-from sidecar.media.record.container import WebmFile
 from sidecar.media.record.messages import Frame
 from sidecar.media.record.timeline import Timeline
+from sidecar.media.record.webm import WebmFile
 
-WAIT_FOR_CAMERA_MS = 1_000
-"""How long a file waits for the camera's first keyframe to learn its size."""
-NOMINAL = {Line.CAMERA: (640, 360), Line.SCREEN: (1280, 720)}
 MAX_PARTICIPANTS = 32
 
 _SAFE = re.compile(r"[^A-Za-z0-9_.-]")
@@ -43,38 +40,20 @@ class TracksWriter:
 
 class _Participant:
     def __init__(self, path: str) -> None:
-        self._path = path
+        self._file = WebmFile(path, (Line.AUDIO, Line.CAMERA, Line.SCREEN))
         self._timelines = {line: Timeline(line) for line in Line}
-        self._waiting: list[tuple[Frame, int]] = []
-        self._sizes = dict(NOMINAL)
-        self._has_keyframe: set[Line] = set()
-        self._file: WebmFile | None = None
+        self._begun = {Line.AUDIO}
 
     def write(self, frame: Frame) -> None:
-        if frame.line is not Line.AUDIO and frame.line not in self._has_keyframe:
-            size = vp8.dimensions(frame.data)
-            if size is None:
-                return
-            self._has_keyframe.add(frame.line)
-            self._sizes[frame.line] = size
-        at_ms = self._timelines[frame.line].place(frame.gen, frame.timestamp, frame.at_ms)
-        self._waiting.append((frame, at_ms))
-        waited = at_ms - self._waiting[0][1] >= WAIT_FOR_CAMERA_MS
-        if self._file is None and (waited or Line.CAMERA in self._has_keyframe):
-            self._file = WebmFile(self._path, self._sizes)
-        if self._file is not None:
-            self._flush(self._file)
+        """Pictures from the first keyframe on."""
+        size = None if frame.line is Line.AUDIO else vp8.dimensions(frame.data)
+        if size is not None:
+            self._begun.add(frame.line)
+            self._file.set_size(frame.line, *size)
+        if frame.line in self._begun:
+            at_ms = self._timelines[frame.line].place(frame.gen, frame.timestamp, frame.at_ms)
+            self._file.write(frame.line, at_ms, frame.data, key=frame.key)
 
     def close(self) -> int:
-        if self._file is None and self._waiting:
-            self._file = WebmFile(self._path, self._sizes)
-        if self._file is None:
-            return 0
-        self._flush(self._file)
         self._file.close()
         return self._file.duration_ms
-
-    def _flush(self, file: WebmFile) -> None:
-        for frame, at_ms in self._waiting:
-            file.write(frame.line, at_ms, frame.data, key=frame.key)
-        self._waiting.clear()
