@@ -46,11 +46,11 @@ class Page:
     process: asyncio.subprocess.Process
     electron: str
 
-    async def run(self, code: str) -> Any:
+    async def run(self, code: str, timeout_s: float = 15) -> Any:
         """Evaluates an expression, awaiting it if it is a promise."""
         assert self.process.stdin is not None
         self.process.stdin.write(f"{' '.join(code.split())}\n".encode())
-        answer = json.loads(await line(self.process))
+        answer = json.loads(await line(self.process, timeout_s))
         assert "error" not in answer, answer["error"]
         return answer["value"]
 

@@ -1,32 +1,35 @@
-"""The TypeScript client's own suite, run by Node's test runner as part of ours."""
+"""The own suites of the TypeScript packages, run by Node's test runner as part of ours."""
 
 from __future__ import annotations
 
 import asyncio
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 
-from tests.interop.typescript import PACKAGE, build, compile_tests
+from tests.interop.typescript import ELECTRON_PACKAGE, PACKAGE, build, compile_tests
 
 pytestmark = pytest.mark.real_peer("node")
-SUITES = sorted(path.name.removesuffix(".test.ts") for path in (PACKAGE / "test").glob("*.test.ts"))
+PACKAGES = (PACKAGE, ELECTRON_PACKAGE)
+SUITES = sorted(suite for package in PACKAGES for suite in (package / "test").glob("*.test.ts"))
 
 
 @pytest.fixture(scope="module", autouse=True)
 def compiled() -> None:
-    build(PACKAGE)
-    compile_tests(PACKAGE)
+    for package in PACKAGES:
+        build(package)
+        compile_tests(package)
 
 
-@pytest.mark.parametrize("suite", SUITES)
-async def test_suite_passes(suite: str) -> None:
+@pytest.mark.parametrize("suite", SUITES, ids=lambda suite: suite.name.removesuffix(".test.ts"))
+async def test_suite_passes(suite: Path) -> None:
     run = await asyncio.create_subprocess_exec(
         "node",
         "--test",
-        f"dist/test/test/{suite}.test.js",
-        cwd=PACKAGE,
+        f"dist/test/test/{suite.stem}.js",
+        cwd=suite.parent.parent,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

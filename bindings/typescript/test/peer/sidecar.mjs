@@ -1,14 +1,13 @@
 // Drives real sidecars through the built package and prints one JSON line a test can assert on.
-// Usage: node sidecar.mjs SCENARIO FOLDER PYTHON
+// Usage: node sidecar.mjs SCENARIO DATA_DIR PYTHON
 import { createRequire } from "node:module";
-import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { curveKeyPair } from "zeromq";
 import { connect, CHANNELS, SCHEMA_SHA256, spawnSidecar } from "../../dist/esm/index.js";
 
 const [scenario, folder, python] = process.argv.slice(2);
 const log = [];
-const base = { python, dataDir: join(folder, "data"), onLog: (record) => log.push(record) };
+const base = { python, dataDir: folder, onLog: (record) => log.push(record) };
 
 const failure = (promise) =>
   promise.then(
