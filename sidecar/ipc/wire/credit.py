@@ -60,12 +60,10 @@ class Window:
         return True
 
     def taken(self) -> int:
-        """The application took one item; how much to grant now, 0 for nothing yet."""
+        """The application took one item; how much to grant now, 0 until half a window is free."""
         self._waiting -= 1
-        if self._reserved >= self._size // 2:
+        room = self._size - self._reserved - self._waiting
+        if room < max(1, self._size // 2):
             return 0
-        grant = self._size - self._reserved - self._waiting
-        if grant <= 0:
-            return 0
-        self._reserved += grant
-        return grant
+        self._reserved += room
+        return room
