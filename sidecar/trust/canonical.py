@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -25,12 +26,6 @@ _LAST_ARRAY_INDEX = 2**32 - 2
 _LOST_KEY = "__proto__"
 
 
-class _Text(str):
-    """A piece of finished output, to tell it from a string that is still a value."""
-
-    __slots__ = ()
-
-
 def canonical_json(value: Any) -> str:
     """The canonical text of a JSON value.
 
@@ -41,22 +36,22 @@ def canonical_json(value: Any) -> str:
     if value is msgspec.UNSET:
         raise TypeError("undefined has no canonical JSON")
     out: list[str] = []
-    pending: list[Any] = [value]
-    while pending:
-        item = pending.pop()
-        if type(item) is _Text:
-            out.append(item)
-        elif isinstance(item, (list, tuple)):
-            out.append("[")
-            pending.append(_Text("]"))
-            for index in range(len(item) - 1, -1, -1):
-                pending.append(None if item[index] is msgspec.UNSET else item[index])
-                if index:
-                    pending.append(_Text(","))
-        elif isinstance(item, (dict, bytes, bytearray, date)):
-            _push_object(item, pending, out)
+    open_containers = [(iter([("", value)]), "")]
+    while open_containers:
+        members, closing = open_containers[-1]
+        for prefix, item in members:
+            if type(item) in _PLAIN:
+                out.append(prefix + _scalar(item))
+            elif isinstance(item, _CONTAINERS):
+                opening, inner, end = _opened(item)
+                out.append(prefix + opening)
+                open_containers.append((inner, end))
+                break
+            else:
+                out.append(prefix + _scalar(item))
         else:
-            out.append(_scalar(item))
+            out.append(closing)
+            open_containers.pop()
     return "".join(out)
 
 
@@ -76,36 +71,57 @@ def parse(text: str) -> Any:
 
 def in_order(keys: list[str]) -> list[str]:
     """Keys as JavaScript lists them after sorting: array indices by number, then UTF-16 order."""
-    indices = {key for key in keys if _ARRAY_INDEX.match(key) and int(key) <= _LAST_ARRAY_INDEX}
-    others = [key for key in keys if key not in indices]
-    others.sort(key=None if all(map(str.isascii, others)) else jsjson.utf16)
-    return sorted(indices, key=int) + others
+    if not "".join(keys).isascii():
+        others = sorted(keys, key=jsjson.utf16)
+    else:
+        others = sorted(keys)
+        if not others or others[0] > "9:":  # none is an array index
+            return others
+    indices = [key for key in others if _ARRAY_INDEX.match(key) and int(key) <= _LAST_ARRAY_INDEX]
+    if not indices:
+        return others
+    known = set(indices)
+    return sorted(indices, key=int) + [key for key in others if key not in known]
 
 
-def _push_object(item: Any, pending: list[Any], out: list[str]) -> None:
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+_CONTAINERS = (dict, list, tuple, bytes, bytearray, date)
+_Members = Iterator[tuple[str, Any]]
+
+
+def _opened(item: Any) -> tuple[str, _Members, str]:
+    """A container's brackets, and between them (text before it, value) of each member."""
+    if isinstance(item, (list, tuple)):
+        return "[", _elements(item), "]"
     if isinstance(item, (bytes, bytearray)):
         item = {str(index): octet for index, octet in enumerate(item)}
     elif isinstance(item, date):
         item = {}
-    if not all(isinstance(key, str) for key in item):
-        raise TypeError("an object key is not a string")
     keys = [key for key in item if key != _LOST_KEY and item[key] is not msgspec.UNSET]
-    out.append("{")
-    pending.append(_Text("}"))
-    ordered = in_order(keys)
-    for index in range(len(ordered) - 1, -1, -1):
-        key = ordered[index]
-        pending.append(item[key])
-        pending.append(_Text(("," if index else "") + jsjson.string(key) + ":"))
+    return "{", _properties(item, keys), "}"
+
+
+def _elements(item: Sequence[Any]) -> _Members:
+    comma = ""
+    for value in item:
+        yield comma, None if value is msgspec.UNSET else value
+        comma = ","
+
+
+def _properties(item: Mapping[str, Any], keys: list[str]) -> _Members:
+    comma = ""
+    for key in in_order(keys):
+        yield f"{comma}{jsjson.string(key)}:", item[key]
+        comma = ","
 
 
 def _scalar(item: Any) -> str:
+    if isinstance(item, str):
+        return jsjson.string(item)
     if item is None:
         return "null"
     if isinstance(item, bool):
         return "true" if item else "false"
-    if isinstance(item, str):
-        return jsjson.string(item)
     if isinstance(item, (int, float)):
         return jsjson.number(item)
     raise TypeError(f"no JSON form for {type(item).__name__}")

@@ -175,25 +175,18 @@ def _well_formed(envelope: Any) -> bool:
     )
     return (
         all(isinstance(text, str) for text in texts)
-        and _is_integer(envelope.get("createdAt"))
-        and _is_integer(proof.get("timestamp"))
-        and _is_list(author.get("resonance"), _is_number)
-        and _is_list(proof.get("primes"), _is_integer)
-        and _is_list(envelope.get("endorsements"), lambda item: isinstance(item, Mapping))
-        and _is_list(envelope.get("requestedCapabilities"), lambda item: isinstance(item, str))
+        and type(envelope.get("createdAt")) is type(proof.get("timestamp")) is int
+        and _is_list(author.get("resonance"), int, float)
+        and all(map(math.isfinite, author["resonance"]))
+        and _is_list(proof.get("primes"), int)
+        and _is_list(envelope.get("endorsements"), dict)
+        and _is_list(envelope.get("requestedCapabilities"), str)
     )
 
 
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: Any) -> bool:
-    return _is_integer(value) or (isinstance(value, float) and math.isfinite(value))
-
-
-def _is_list(values: Any, fits: Any) -> bool:
-    return isinstance(values, list) and len(values) <= MAX_LIST and all(map(fits, values))
+def _is_list(values: Any, *kinds: type) -> bool:
+    """A list of bounded length whose members are exactly of these types (so that true is no number)."""
+    return isinstance(values, list) and len(values) <= MAX_LIST and set(map(type, values)) <= set(kinds)
 
 
 def _has_lost_key(payload: Any) -> bool:
@@ -249,6 +242,8 @@ def _joined(values: Any) -> str:
     """``Array.prototype.join(',')``: null leaves nothing."""
     if not isinstance(values, (list, tuple)):
         raise TypeError("not an array")
+    if set(map(type, values)) <= {int, float}:
+        return ",".join(map(jsjson.number, values))
     return ",".join("" if value is None else _interpolated(value) for value in values)
 
 

@@ -8,38 +8,47 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-MAX_PER_SENDER = 512
+MAX_PER_SENDER = 4096
+"""More than the rates let one sender say (20 a second) while its messages live (180 s)."""
 MAX_SENDERS = 4096
+MAX_NONCES = 65_536
 
 
 class ReplayWindow:
     """Burnt nonces by sender, with the network time in milliseconds at which each may be forgotten."""
 
-    def __init__(self, max_per_sender: int = MAX_PER_SENDER, max_senders: int = MAX_SENDERS) -> None:
+    def __init__(
+        self,
+        max_per_sender: int = MAX_PER_SENDER,
+        max_senders: int = MAX_SENDERS,
+        max_nonces: int = MAX_NONCES,
+    ) -> None:
         self._max_per_sender = max_per_sender
         self._max_senders = max_senders
+        self._max_nonces = max_nonces
+        self._size = 0
         self._senders: dict[str, dict[str, int]] = {}
 
     def burn(self, sender: str, nonce: str, expires_at_ms: int, now_ms: int) -> bool:
         """Marks the nonce used; False if it was, or if there is no room to remember it."""
-        used = self._senders.get(sender)
-        if used is None:
-            if len(self._senders) >= self._max_senders:
-                self._forget_expired(now_ms)
-            if len(self._senders) >= self._max_senders:
-                return False
-            used = self._senders[sender] = {}
-        if nonce in used:
+        if nonce in self._senders.get(sender, ()):
             return False
-        if len(used) >= self._max_per_sender:
-            _drop_expired(used, now_ms)
-        if len(used) >= self._max_per_sender:
+        if self._is_full_for(sender):
+            self._forget_expired(now_ms)
+        if self._is_full_for(sender):
             return False
-        used[nonce] = expires_at_ms
+        self._senders.setdefault(sender, {})[nonce] = expires_at_ms
+        self._size += 1
         return True
 
     def __len__(self) -> int:
-        return sum(map(len, self._senders.values()))
+        return self._size
+
+    def _is_full_for(self, sender: str) -> bool:
+        used = self._senders.get(sender)
+        if used is None:
+            return len(self._senders) >= self._max_senders or self._size >= self._max_nonces
+        return len(used) >= self._max_per_sender or self._size >= self._max_nonces
 
     def export(self, now_ms: int) -> list[tuple[str, str, int]]:
         """(sender, nonce, expires_at_ms) of everything that still matters, for the next run."""
@@ -54,11 +63,8 @@ class ReplayWindow:
 
     def _forget_expired(self, now_ms: int) -> None:
         for sender, used in list(self._senders.items()):
-            _drop_expired(used, now_ms)
+            for nonce in [nonce for nonce, expires_at_ms in used.items() if expires_at_ms <= now_ms]:
+                del used[nonce]
+                self._size -= 1
             if not used:
                 del self._senders[sender]
-
-
-def _drop_expired(used: dict[str, int], now_ms: int) -> None:
-    for nonce in [nonce for nonce, expires_at_ms in used.items() if expires_at_ms <= now_ms]:
-        del used[nonce]

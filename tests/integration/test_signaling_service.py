@@ -239,7 +239,7 @@ async def test_start_needs_no_relay(world: World) -> None:
 
 
 async def test_an_identity_with_foreign_keys_is_refused(world: World) -> None:
-    with pytest.raises(LocalError, match="identity.priv"):
+    with pytest.raises(LocalError, match=r"identity\.priv"):
         await world.node(ALICE._replace(priv=BOB.priv))
 
 

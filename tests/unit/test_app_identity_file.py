@@ -116,7 +116,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 
 def test_keys_that_do_not_belong_together_are_refused() -> None:
-    with pytest.raises(LocalError, match="identity.priv"):
+    with pytest.raises(LocalError, match=r"identity\.priv"):
         identity.check_pair(ALICE._replace(priv=BOB.priv))
 
 

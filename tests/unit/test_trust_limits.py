@@ -79,6 +79,14 @@ def test_a_full_window_refuses_one_sender_and_not_the_others() -> None:
     assert window.burn("third", "a", 300, 150)
 
 
+def test_the_whole_window_is_bounded_too() -> None:
+    window = ReplayWindow(max_nonces=5)
+    burnt = [window.burn(f"sender {n % 3}", str(n), 100, 0) for n in range(9)]
+    assert (burnt.count(True), len(window)) == (5, 5)
+    assert window.burn("sender 0", "late", 300, 150)
+    assert len(window) == 1
+
+
 def test_the_window_survives_a_restart() -> None:
     window = ReplayWindow()
     window.burn("alice", "old", 50, 0)
