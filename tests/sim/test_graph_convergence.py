@@ -161,6 +161,7 @@ def test_lost_doubled_and_reordered_frames_are_made_up_for(seed: int) -> None:
     world = World(seed, relays=1, peers=2, mangle=0.2)
     written = [write(world, number, 10, 10.0) for number in range(2)]
     world.run(60.0)
+    assert all(len(peer._outbox) == 0 for peer in world.peers)
     world.mangle = 0.0
     for number in range(2):
         world.cut(number, world.urls[0])
