@@ -120,7 +120,10 @@ class Node:
         try:
             await self.media.start()
         except SidecarError as error:
+            logger.error("media did not start", problem=error.message)
             self.health.raise_problem("media.failed", error.message)
+        else:
+            logger.info("media ready")
         self.health.clear("media.starting")
 
     async def stop(self, cause: str) -> None:

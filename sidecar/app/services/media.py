@@ -19,6 +19,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
+from sidecar.app import supervision
 from sidecar.errors import Code, SidecarError, UnavailableError
 from sidecar.log import Logger
 from sidecar.media.core import framing
@@ -116,11 +117,18 @@ class MediaService:
             self._runner.post(command)
 
     async def request(self, request: Request) -> Any:
-        """Sends a request under a fresh id and returns its result; raises the error it is answered with."""
+        """Sends a request under a fresh id and returns its result; raises the error it is answered with.
+
+        One that comes while media is being loaded for the first time waits for it.
+        """
+        if self._stopping or len(self._waiting) >= MAX_REQUESTS:
+            why = "media is stopping" if self._stopping else "too many media requests at once"
+            raise UnavailableError(why)
+        if not self._crashes:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._ready.wait(), REQUEST_TIMEOUT_S)
         if self._runner is None or not self._ready.is_set():
             raise UnavailableError("media is not running")
-        if len(self._waiting) >= MAX_REQUESTS:
-            raise UnavailableError("too many media requests at once")
         number = next(self._ids)
         answer = self._waiting[number] = asyncio.get_running_loop().create_future()
         try:
@@ -219,6 +227,7 @@ class _ChildRunner:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self.pid = self._process.pid
+        supervision.adopt(self.pid)
         log.info("media process started", pid=self.pid)
         self._writer = PipeWriter(os.dup(self._process.stdin.fileno()), COMMAND_QUEUE_BYTES)
         self._process.stdin.close()
@@ -244,6 +253,7 @@ class _ChildRunner:
 
     def _ended(self) -> None:
         status = self._process.wait()
+        supervision.release(self.pid)
         self._writer.close()
         self._call(self._finish, status)
 
