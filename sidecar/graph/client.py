@@ -86,6 +86,7 @@ class GraphClient:
             acked.cancel()
         for done in self._reads.values():
             done.cancel()
+        self._log.info("graph client stopped", dropped=dict(self._peer.counters))
 
     async def put_leaf(self, soul: str, key: str, value: str, *, timeout_s: float = ACK_WITHIN_S) -> None:
         """Send a leaf to every relay; returns when one has it.
@@ -164,11 +165,6 @@ class GraphClient:
     def relays(self) -> list[RelayState]:
         """Every configured relay, for health."""
         return [RelayState(link.url, link.up, link.rtt_ms) for link in self._peer.links]
-
-    @property
-    def dropped(self) -> dict[str, int]:
-        """What relays sent that could not be used, by reason."""
-        return dict(self._peer.counters)
 
     def _now(self) -> float:
         return self._clock.monotonic()

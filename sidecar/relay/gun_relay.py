@@ -6,7 +6,7 @@ import msgspec
 
 from sidecar.clock import Clock, Random
 from sidecar.graph.core.router import Limits
-from sidecar.graph.server import DEFAULT_PATH, GraphServer, Health, ServerLimits
+from sidecar.graph.server import DEFAULT_PATH, GraphServer, ServerLimits
 from sidecar.graph.store import NodeStore
 from sidecar.log import Logger
 
@@ -52,7 +52,3 @@ class GunRelay:
         """Acknowledge what is being written, then close every connection."""
         await self._server.stop()
         self._log.info("relay stopped", dropped=self._server.counters)
-
-    def health(self) -> Health:
-        """As ``/healthz`` tells it."""
-        return self._server.health()

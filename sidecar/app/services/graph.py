@@ -48,11 +48,3 @@ class GraphService:
     def relays(self) -> list[RelayState]:
         """For ``system:health``."""
         return self.client.relays
-
-    @property
-    def problems(self) -> list[str]:
-        """What health calls degraded: relays are configured and none is connected."""
-        relays = self.client.relays
-        if relays and not any(relay.connected for relay in relays):
-            return ["no relay is reachable"]
-        return []

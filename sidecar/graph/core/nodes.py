@@ -8,7 +8,7 @@ Cells are plain tuples, so that a storage can hold them without knowing this pac
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from sidecar.errors import RemoteError
@@ -153,12 +153,3 @@ def content_hash(graph: Graph) -> int:
 def cell_size(key: str, value: Value) -> int:
     """Roughly the bytes a cell occupies; the unit of every cap per soul."""
     return len(key) + (len(value) if isinstance(value, str) else 16)
-
-
-def newer_than(graph: Graph, known: Mapping[str, Node]) -> bool:
-    """Whether ``graph`` holds a cell that ``known`` has older or not at all."""
-    return any(
-        key not in known.get(soul, {}) or state > known[soul][key][1]
-        for soul, node in graph.items()
-        for key, (_, state) in node.items()
-    )

@@ -55,7 +55,7 @@ class Outbox:
         self._relays = relays
         self._pending: dict[tuple[str, str], _Pending] = {}
         self._by_message: dict[str, tuple[tuple[str, str], str]] = {}
-        self._up: set[str] = set()
+        self._up: dict[str, None] = {}  # an ordered set: simulations repeat exactly
         self._bytes = 0
         self._scan_at = float("inf")
         """No leaf needs attention before; kept as a bound, so that an ack costs no walk over the others."""
@@ -82,13 +82,13 @@ class Outbox:
 
     def opened(self, url: str, now: float) -> list[Effect]:
         """A relay came up: it gets everything it has not acknowledged."""
-        self._up.add(url)
+        self._up[url] = None
         return [
             effect for pending in list(self._pending.values()) for effect in self._send(pending, url, now)
         ]
 
     def closed(self, url: str) -> None:
-        self._up.discard(url)
+        self._up.pop(url, None)
 
     def acknowledged(self, message_id: str, err: str | None, now: float) -> list[Effect]:
         """An ack or an error for one of our puts; anything else is ignored."""

@@ -18,7 +18,7 @@ from sidecar.clock import Random
 from sidecar.errors import RemoteError
 from sidecar.graph.core import ham, jsjson, leaves, lex, rules, wire
 from sidecar.graph.core.dedupe import Dedupe
-from sidecar.graph.core.nodes import Graph, Node, Value, cell_size, write_graph
+from sidecar.graph.core.nodes import Graph, Node, Value, cell_size, content_hash
 from sidecar.graph.core.subscriptions import MAX_PER_CONNECTION, Subscriptions
 from sidecar.graph.store import NodeStore
 
@@ -280,7 +280,7 @@ class Router:
         self._seen.first_sight(message_id, RELAY, now)
         digest = None
         if known and sum(cell_size(key, value) for key, (value, _) in known.items()) < MAX_HASHED:
-            digest = jsjson.java_hash(jsjson.sorted_stringify(write_graph({get.soul: known})))
+            digest = content_hash({get.soul: known})
         self._send(connection, wire.write_get(message_id, get.soul, get.key, digest=digest))
 
     # Time

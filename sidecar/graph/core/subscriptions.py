@@ -101,7 +101,3 @@ class Subscriptions:
             for connection, wanted in self._by_soul.get(soul, {}).items()
             if None in wanted or not wanted.isdisjoint(keys)
         }
-
-    def souls(self, connection: int) -> int:
-        """How many souls a connection listens to."""
-        return len(self._by_connection.get(connection, {}))
