@@ -121,7 +121,7 @@ class Registry:
         self._entries = {name: _Entry(spec) for name, spec in channels.items()}
         self._encode = msgspec.msgpack.Encoder().encode
 
-    def channel(self, name: str, handler: Callable[[Client, P], Awaitable[R] | R]) -> None:
+    def channel(self, name: str, handler: Callable[[Client, P], object]) -> None:
         """Serves the call ``name``; its handler returns or awaits the result."""
         self._add(name, handler, stream=False)
 

@@ -111,8 +111,8 @@ class Runner:
                 outcome.close()
                 return
             self._wire.ok(channel, await outcome)
-        except asyncio.CancelledError:
-            self._on_cancelled(channel, method)
+        except asyncio.CancelledError as cancelled:
+            self._on_cancelled(channel, method, cancelled)
             raise
         except Exception as error:
             self._fail(channel, error, method)
@@ -135,8 +135,8 @@ class Runner:
                     await asyncio.sleep(0)
             await self._writable(channel, running)
             self._wire.done(channel)
-        except asyncio.CancelledError:
-            self._on_cancelled(channel, method)
+        except asyncio.CancelledError as cancelled:
+            self._on_cancelled(channel, method, cancelled)
             raise
         except Exception as error:
             self._fail(channel, error, method)
@@ -163,12 +163,14 @@ class Runner:
         if running is not None:
             running.stop()
 
-    def _on_cancelled(self, channel: Channel, method: str) -> None:
+    def _on_cancelled(self, channel: Channel, method: str, cancelled: asyncio.CancelledError) -> None:
         """A channel that is still open was not cancelled by its client."""
         if channel.open and self._closing:
             self._fail(channel, UnavailableError("the sidecar is stopping"), method)
         elif channel.open:
-            self._fail(channel, RuntimeError("the handler was cancelled from within"), method)
+            error = RuntimeError("the handler was cancelled from within")
+            error.__cause__ = cancelled
+            self._fail(channel, error, method)
 
     def _fail(self, channel: Channel, error: Exception, method: str) -> None:
         failure = self._registry.failure(error, method)
