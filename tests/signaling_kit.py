@@ -231,6 +231,7 @@ class Node:
         limits: Limits | None = None,
     ) -> None:
         self.me = me
+        self.graph = graph
         self.clock = clock or HandClock()
         self.counters: dict[str, int] = {}
         self.arrived: asyncio.Queue[Incoming] = asyncio.Queue()

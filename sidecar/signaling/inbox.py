@@ -89,7 +89,7 @@ class Inbox:
         self._rates = RateLimits(self._limits.rates())
         self.replay = replay or ReplayWindow()
         self._box_keys: tuple[BoxKey, ...] = ()
-        self._seen: OrderedDict[str, None] = OrderedDict()
+        self._seen: OrderedDict[tuple[PlaceKind | None, str, str], None] = OrderedDict()
         self._generations: OrderedDict[tuple[str, str, str], tuple[str, int, int]] = OrderedDict()
 
     def set_box_keys(self, keys: Iterable[BoxKey]) -> None:
@@ -98,9 +98,7 @@ class Inbox:
 
     def ignore(self, key: str) -> None:
         """A leaf of our own, which the relay will show us too."""
-        self._seen[key] = None
-        if len(self._seen) > self._limits.seen_leaves:
-            self._seen.popitem(last=False)
+        self._remember((None, "", key))
 
     def taken(self, user_id: str) -> None:
         """Our user took a call: the invitation was wanted and does not count against its sender."""
@@ -111,7 +109,7 @@ class Inbox:
 
         ``now_ms`` is network time, ``now_s`` monotonic.
         """
-        if key in self._seen:
+        if (place.kind, place.name, key) in self._seen or (None, "", key) in self._seen:
             self._on_drop("duplicate")
             return None
         try:
@@ -122,7 +120,8 @@ class Inbox:
 
     def _checked(self, place: Place, key: str, value: str, now_ms: int, now_s: float) -> Incoming:
         leaf_id, sealed, box = sealing.read_value(key, value)
-        self.ignore(key)
+        # By place: else a copy put where it does not belong would make the original a duplicate.
+        self._remember((place.kind, place.name, key))
         peer, box_key = self._addressed(place, sealed.kid, leaf_id)
         self._spend(place, len(value), now_s)
         text = seal.open_box(box, box_key.private, box_key.public)
@@ -213,6 +212,11 @@ class Inbox:
         self._generations.move_to_end(at)
         if len(self._generations) > self._limits.generations:
             self._generations.popitem(last=False)
+
+    def _remember(self, leaf: tuple[PlaceKind | None, str, str]) -> None:
+        self._seen[leaf] = None
+        if len(self._seen) > self._limits.seen_leaves:
+            self._seen.popitem(last=False)
 
 
 def _require(holds: bool, reason: str) -> None:

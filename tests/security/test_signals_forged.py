@@ -239,6 +239,16 @@ def test_s03_a_session_signal_of_another_call_keeps_its_call_id() -> None:
     assert receiver.take(session_place(BOB, ALICE), leaf.key, leaf.value) is None
 
 
+def test_a_copy_in_the_wrong_place_does_not_hide_the_original() -> None:
+    """A bystander of the relay is quick to copy a pairwise leaf into the stranger inbox."""
+    receiver, outbox = Receiver(), sender()
+    (leaf,) = outbox.write(invite(), recipient(ALICE, BOB), NOW_MS, 0)
+    for place in (STRANGERS, session_place(BOB, MALLORY)):
+        assert receiver.take(place, leaf.key, leaf.value) is None
+    assert receiver.drops == ["kid", "kid"]
+    assert receiver.take(PAIRWISE, leaf.key, leaf.value) is not None
+
+
 @pytest.mark.parametrize("junk", ["", "null", "0", '""', "{}", "[]", "undefined", '{"#":"soul"}'])
 def test_s06_nulls_and_junk_in_our_souls_mean_nothing(junk: str) -> None:
     receiver = Receiver()

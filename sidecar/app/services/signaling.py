@@ -143,8 +143,9 @@ class SignalingService:
         await self._put(leaves)
 
     def prefetch(self, user_id: str) -> None:
-        """Fetches the key cards of a user who will probably be called."""
-        self._spawn(self._quietly(self.directory.fetch(user_id)))
+        """Fetches the key cards of a user who will probably be called, if none is known."""
+        if not self.directory.pins.cards(user_id, self._clock.network_ms()):
+            self._spawn(self._quietly(self.directory.fetch(user_id)))
 
     def join_session(self, call_id: str, session: str, user_id: str) -> None:
         """Reads the session of a call, and takes what this user writes there."""
