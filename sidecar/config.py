@@ -56,10 +56,10 @@ class MediaConfig(NamedTuple):
     """Networks in CIDR form that may be gathered on; none named means all but loopback."""
     file_folders: tuple[str, ...] = ()
     """Absolute folders that ``file:`` sources may be under."""
-    camera: str | None = None
-    """Device id a video call starts with: of ``media:get-devices``, or ``pattern:``, ``file:``, ``null:``."""
-    microphone: str | None = None
-    """Device id a call starts with: of ``media:get-devices``, or ``tone:``, ``file:``, ``null:``."""
+    camera: str = "pattern:"
+    """What a video call starts with: ``pattern:``, ``file:``, ``null:``."""
+    microphone: str = "tone:440"
+    """What a call starts with: ``tone:``, ``file:``, ``null:``."""
     display: str | None = None
     """X display whose screens can be shared; None means that of the environment."""
 
@@ -212,12 +212,13 @@ def _relay(section: Section) -> RelayConfig:
 
 
 def _media(section: Section) -> MediaConfig:
+    default = MediaConfig()
     return MediaConfig(
-        process=section.choice("process", ("child", "inline"), MediaConfig().process),
+        process=section.choice("process", ("child", "inline"), default.process),
         ice_interfaces=section.texts("iceInterfaces", _cidr),
         file_folders=section.texts("fileFolders", _absolute),
-        camera=section.text("camera"),
-        microphone=section.text("microphone"),
+        camera=section.text("camera") or default.camera,
+        microphone=section.text("microphone") or default.microphone,
         display=section.text("display"),
     )
 

@@ -7,29 +7,46 @@ from __future__ import annotations
 
 import asyncio
 import traceback
+from collections import Counter
+from collections.abc import Awaitable
+from functools import partial
 from pathlib import Path
 
 from sidecar import log
-from sidecar.app import exit_codes, health, stdio, supervision
+from sidecar.app import exit_codes, headroom, health, stdio, supervision
 from sidecar.app.channels import events, media
+from sidecar.app.channels.call import CallChannels
 from sidecar.app.channels.system import Admission, SystemChannels
+from sidecar.app.device_file import DeviceFile
 from sidecar.app.handshake import Handshake
 from sidecar.app.identity_file import create_identity
 from sidecar.app.lifeline import Lifeline
+from sidecar.app.services.call_media import CallMedia
+from sidecar.app.services.calls import CallsService
 from sidecar.app.services.graph import GraphService
+from sidecar.app.services.history import History
 from sidecar.app.services.media import MediaService
+from sidecar.app.services.signaling import SignalingService
 from sidecar.app.shutdown import Shutdown
 from sidecar.app.start import Place
 from sidecar.app.system_clock import SystemClock, SystemRandom
-from sidecar.errors import SidecarError
+from sidecar.calls.rules import Rules
+from sidecar.calls.switchboard import Switchboard
+from sidecar.config import Config
+from sidecar.errors import LocalError, SidecarError, UnavailableError
 from sidecar.ids import hex_id
 from sidecar.ipc.events import EventHub
 from sidecar.ipc.registry import Registry
 from sidecar.ipc.zmq_server import ZmqServer
-from sidecar.media.messages import Configure, Event
-from sidecar.schema import SelfInfo
+from sidecar.media.messages import Configure, IceServer
+from sidecar.media.messages import Event as MediaEvent
+from sidecar.schema import MediaTrackKind, SelfInfo
+from sidecar.signaling.messages import Incoming
 
 logger = log.get("app")
+
+STEP_S = 0.4
+"""How long one part may take to end; all of them together fit into what politeness leaves."""
 
 
 def serve(shake: Handshake, place: Place) -> int:
@@ -55,7 +72,7 @@ async def _live(shake: Handshake, place: Place) -> int:
     node = Node(shake, place, shutdown)
     await node.start()
     cause = await shutdown.wanted()
-    await node.stop(cause)
+    await node.stop(app_gone=cause in ("stdin-eof", "parent-gone"), within_s=shutdown.politeness_s)
     return exit_codes.CLEAN
 
 
@@ -63,80 +80,145 @@ class Node:
     """All parts of one sidecar."""
 
     def __init__(self, shake: Handshake, place: Place, shutdown: Shutdown) -> None:
-        config = shake.config
+        config, data_dir = shake.config, Path(place.data_dir)
         self._place = place
-        self._shutdown = shutdown
-        self.clock = SystemClock()
-        self.random = SystemRandom()
-        self.identity = place.identity or create_identity(place.identity_file, self.random)
-        self.contacts = place.contacts
-        self.health = health.HealthBoard()
-        self.hub = EventHub()
-        self.graph = GraphService(config.network.peers, Path(place.data_dir), self.clock)
-        self.health.watch_relays(lambda: self.graph.relays)
-        self.media = MediaService(
+        self._contacts = place.contacts
+        self._clock = SystemClock()
+        self._random = SystemRandom()
+        self._identity = place.identity or create_identity(place.identity_file, self._random)
+        self._health = health.HealthBoard()
+        self._hub = EventHub()
+        self._media_start: asyncio.Task[None] | None = None
+        self.counters: Counter[str] = Counter()
+        self._graph = GraphService(config.network.peers, data_dir, self._clock)
+        self._health.watch_relays(lambda: self._graph.relays)
+        self._media = MediaService(
             "inline" if config.media.process == "inline" else "child",
-            _configure(shake),
+            _configure(config),
             log.get("media"),
             self._on_media_event,
         )
-        self.registry = Registry(log.get("ipc"), lambda: hex_id(self.random.bytes(8)))
-        self._register(Admission(shake.clients))
+        self._signaling = SignalingService(
+            self._graph.client,
+            self._identity,
+            DeviceFile.inside(place.data_dir, self._random),
+            place.contacts,
+            clock=self._clock,
+            random=self._random,
+            log=log.get("signaling"),
+            on_signal=self._on_signal,
+            counters=self.counters,
+        )
+        call_soon = asyncio.get_running_loop().call_soon_threadsafe
+        self._history = History(data_dir, call_soon, log.get("history"))
+        self._calls = self._make_calls(config)
+        registry = Registry(log.get("ipc"), lambda: hex_id(self._random.bytes(8)))
         admission = Admission(shake.clients)
-        self.server = ZmqServer(
-            self.registry, log.get("ipc"), permissions=admission.permissions, admitted=admission.open
+        self._register(registry, admission, shutdown, config)
+        self._server = ZmqServer(
+            registry, log.get("ipc"), permissions=admission.permissions, admitted=admission.open
         )
 
-    def _register(self, admission: Admission) -> None:
+    def _make_calls(self, config: Config) -> CallsService:
+        rules = Rules(
+            ring_timeout_s=config.calls.ring_timeout_s, connect_timeout_s=config.calls.connect_timeout_s
+        )
+        return CallsService(
+            Switchboard(rules, self._identity.fingerprint, self._contacts.self_name),
+            media=self._media,
+            signaling=self._signaling,
+            hub=self._hub,
+            history=self._history,
+            names=self._contacts.name,
+            sources=_sources(config),
+            ice_servers=[
+                IceServer(urls=list(server.urls), username=server.username, credential=server.credential)
+                for server in config.network.ice_servers
+            ],
+            clock=self._clock,
+            random=self._random,
+            log=log.get("calls"),
+        )
+
+    def _register(self, registry: Registry, admission: Admission, shutdown: Shutdown, config: Config) -> None:
         SystemChannels(
             admission=admission,
             self_info=self._self_info,
-            calls=list,
-            seq=lambda: self.hub.seq,
-            health=self.health.report,
-            shutdown=lambda: self._shutdown.request("request"),
-        ).register(self.registry)
-        events.register(self.registry, self.hub)
-        media.register(self.registry, self.media)
+            calls=self._calls.board.active,
+            seq=lambda: self._hub.seq,
+            health=self._health.report,
+            shutdown=partial(shutdown.request, "request"),
+        ).register(registry)
+        events.register(registry, self._hub)
+        media.register(registry, self._media)
+        call_media = CallMedia(
+            self._calls,
+            self._media,
+            sources=_sources(config),
+            recordings=Path(self._place.data_dir) / "recordings",
+            random=self._random,
+        )
+        CallChannels(self._calls, call_media, self._check_room).register(registry)
 
     def _self_info(self) -> SelfInfo:
         return SelfInfo(
-            user_id=self.identity.fingerprint,
-            public_key=self.identity.pub,
-            device="0" * 16,
-            display_name=self.contacts.self_name or None,
+            user_id=self._identity.fingerprint,
+            public_key=self._identity.pub,
+            device=self._signaling.device,
+            display_name=self._contacts.self_name or None,
         )
 
-    def _on_media_event(self, event: Event) -> None:
-        pass
+    def _check_room(self) -> None:
+        headroom.check(headroom.measure(self._place.data_dir, supervision.children()))
+
+    def _on_signal(self, incoming: Incoming) -> None:
+        self._calls.on_signal(incoming)
+
+    def _on_media_event(self, event: MediaEvent) -> None:
+        self._calls.on_media_event(event)
 
     async def start(self) -> None:
-        await self.server.start(self._place.bound)
-        await self.graph.start()
-        self.health.raise_problem("media.starting", "media is being loaded")
+        """Serves from the first line on; what needs time or a network goes on in the background."""
+        await self._server.start(self._place.bound)
+        await self._graph.start()
+        try:
+            await self._signaling.start()
+        except LocalError as error:
+            raise UnavailableError(f"identity file {self._place.identity_file}: {error.message}") from None
+        self._health.raise_problem("media.starting", "media is being loaded")
         self._media_start = asyncio.create_task(self._start_media(), name="media-start")
 
     async def _start_media(self) -> None:
         try:
-            await self.media.start()
+            await self._media.start()
         except SidecarError as error:
             logger.error("media did not start", problem=error.message)
-            self.health.raise_problem("media.failed", error.message)
+            self._health.raise_problem("media.failed", error.message)
         else:
             logger.info("media ready")
-        self.health.clear("media.starting")
+        self._health.clear("media.starting")
 
-    async def stop(self, cause: str) -> None:
-        """Says goodbye to peers, then takes apart what was made, last things first."""
-        self._media_start.cancel()
-        await self.graph.stop()
-        await self.media.stop()
-        self.hub.close()
-        await self.server.stop()
+    async def stop(self, *, app_gone: bool, within_s: float) -> None:
+        """Says goodbye to peers, then takes apart what was made, each part within its time."""
+        await self._calls.close(app_gone=app_gone, within_s=within_s)
+        if self._media_start is not None:
+            self._media_start.cancel()
+        await asyncio.gather(_step("signaling", self._signaling.stop()), _step("media", self._media.stop()))
+        supervision.kill_all()
+        await _step("graph", self._graph.stop())
+        self._history.close()
+        self._hub.close()
+        await _step("bridge", self._server.stop())
 
 
-def _configure(shake: Handshake) -> Configure:
-    config = shake.config
+async def _step(part: str, ending: Awaitable[None]) -> None:
+    try:
+        await asyncio.wait_for(ending, STEP_S)
+    except TimeoutError:
+        logger.warning("a part did not end in time", part=part)
+
+
+def _configure(config: Config) -> Configure:
     return Configure(
         ice_interfaces=list(config.media.ice_interfaces),
         file_folders=list(config.media.file_folders),
@@ -145,3 +227,8 @@ def _configure(shake: Handshake) -> Configure:
         lost_s=config.calls.lost_s,
         display=config.media.display,
     )
+
+
+def _sources(config: Config) -> dict[MediaTrackKind, str]:
+    """The device each line of a call starts with."""
+    return {MediaTrackKind.AUDIO: config.media.microphone, MediaTrackKind.VIDEO: config.media.camera}
