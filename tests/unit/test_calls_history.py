@@ -1,0 +1,87 @@
+"""Ended calls on disk: they survive the process, newest first, and their number is bounded."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import pytest
+
+from sidecar.app.services import history as module
+from sidecar.app.services.history import DATABASE, History
+from sidecar.calls.record import of_session
+from sidecar.calls.states import Side, State
+from sidecar.errors import UnavailableError
+from sidecar.log import Logger
+from sidecar.schema import CallRecord, EndReason
+from tests.calls_lab import CALL, at
+
+
+def record(call_id: str, ended_ms: int) -> CallRecord:
+    session = at(Side.CALLEE, State.ACTIVE).session(CALL)
+    made = of_session(session, Side.CALLEE, EndReason.REMOTE_HANGUP, ended_ms)
+    return type(made)(**{
+        **{name: getattr(made, name) for name in made.__struct_fields__},
+        "call_id": call_id,
+    })  # fmt: skip
+
+
+def now(function, *args) -> None:
+    function(*args)
+
+
+def opened(tmp_path, call_soon=now) -> History:
+    return History(tmp_path, call_soon, Logger("calls"))
+
+
+def ids(history: History, *args) -> list[str]:
+    return [made.call_id for made in history.newest(*args)]
+
+
+def test_records_survive_the_process_whole_and_newest_first(tmp_path):
+    history = opened(tmp_path)
+    for number in (1, 3, 2):
+        history.add(record(f"call_{number}", number))
+    history.close()
+
+    history = opened(tmp_path)
+    assert history.newest(10) == [record("call_3", 3), record("call_2", 2), record("call_1", 1)]
+    assert ids(history, 1) == ["call_3"]
+    assert ids(history, 10, 3) == ["call_2", "call_1"]
+    history.close()
+
+
+def test_a_repeated_id_is_one_call(tmp_path):
+    history = opened(tmp_path)
+    history.add(record("call_1", 1))
+    history.add(record("call_1", 9))
+    history.close()
+    assert [made.ended_at for made in opened(tmp_path).newest(10)] == [9]
+
+
+def test_the_oldest_go_first(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "RECORDS_MAX", 3)
+    history = opened(tmp_path)
+    for number in range(6):
+        history.add(record(f"call_{number}", number))
+    history.close()
+    history = opened(tmp_path)
+    assert ids(history, 10) == ["call_5", "call_4", "call_3"]
+    history.close()
+
+
+def test_a_file_that_is_no_database_is_the_environments_fault(tmp_path):
+    (tmp_path / DATABASE).write_text("not a database, and long enough to be looked at as one" * 10)
+    with pytest.raises(UnavailableError):
+        opened(tmp_path)
+
+
+def test_a_record_that_cannot_be_written_is_told(tmp_path):
+    results: list[bool] = []
+    history = opened(tmp_path, lambda function, listeners, stored: results.append(stored))
+    other = sqlite3.connect(tmp_path / DATABASE)
+    other.execute("DROP TABLE calls")
+    other.commit()
+    other.close()
+    history.add(record("call_1", 1))
+    history.close()
+    assert results == [False]
