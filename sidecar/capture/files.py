@@ -18,6 +18,7 @@ from sidecar.frames import SAMPLE_RATE, SILENCE, SOUND_BYTES, SourceEndedError, 
 MAX_SIZE = (1280, 720)
 QUEUED_SOUNDS = 25
 """Half a second decoded ahead."""
+_UNREADABLE = (av.FFmpegError, OSError, UnavailableError)
 _MIN_LOOP_S = 0.01
 """A file shorter than this does not loop: it would spin."""
 
@@ -77,7 +78,7 @@ class FileSound:
         try:
             while not self._closing.is_set() and self._play() > 0:
                 pass
-        except (av.FFmpegError, OSError):
+        except _UNREADABLE:
             pass
         finally:
             self._ended = True
@@ -113,7 +114,7 @@ def _play_video(path: str, slot: LatestPicture) -> None:
         try:
             if not _play_video_once(path, slot, reformatter):
                 return
-        except (av.FFmpegError, OSError):
+        except _UNREADABLE:
             return
         if monotonic() - started < _MIN_LOOP_S:
             return

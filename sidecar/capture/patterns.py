@@ -118,6 +118,8 @@ def read_counter(picture: Picture) -> int | None:
 
 def read_color(picture: Picture) -> str | None:
     """The colour code as rrggbb, as exact as the codec left it (see ``same_color``); None when grey."""
+    if min(picture.width, picture.height) < 2 * _BANDS:
+        return None
     left, right = picture.width // 8, picture.width * 7 // 8
     top, bottom = picture.height * 15 // 18, picture.height * 17 // 18
     y = _mean(picture.y, picture.stride, range(left, right), range(top, bottom))

@@ -108,17 +108,27 @@ class Mixer:
         return self._due(self._newest + 1)
 
     def _due(self, until: int) -> list[tuple[int, bytes]]:
-        if self._next is None or until - self._next > MAX_GAP_STEPS:
+        if self._next is None:
             self._next = min((step for step in self._steps if step < until), default=None)
         done = []
         while self._next is not None and self._next < until:
-            packet = self._encoder.encode(_sum(self._steps.pop(self._next, [])), self._next * SOUND_SAMPLES)
+            step = self._next = self._over_the_hole(self._next, until)
+            if step >= until:
+                break
+            packet = self._encoder.encode(_sum(self._steps.pop(step, [])), step * SOUND_SAMPLES)
             if packet is not None:
-                done.append((self._next, bytes(packet)))
+                done.append((step, bytes(packet)))
             self._next += 1
         for late in [step for step in self._steps if self._next is not None and step < self._next]:
             del self._steps[late]
         return done
+
+    def _over_the_hole(self, step: int, until: int) -> int:
+        """``step``, or the end of a hole that begins there and is too long to be written out."""
+        if step in self._steps:
+            return step
+        end = min(min(self._steps, default=until), until)
+        return end if end - step > MAX_GAP_STEPS else step
 
 
 def _sum(sounds: list[array[int]]) -> bytes:
