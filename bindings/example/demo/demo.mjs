@@ -111,7 +111,7 @@ async function call() {
     self: { displayName: "Bob" }, friends: [friend(selves.alice, "Alice")],
   });
   const clients = Object.entries({ alice, bob });
-  for (const [name, client] of clients) ladder.follow(name, client);
+  for (const [name, client] of clients) ladder.follow(name, selves[name].userId, client);
   await Promise.all(clients.map(([, client]) => connected(client)));
 
   const offered = until(bob, "aleph:callOffer", () => true);
@@ -135,8 +135,9 @@ async function call() {
   const stats = {};
   for (const [name, client] of clients) stats[name] = await client.call.stats({ callId });
   for (const [name, client] of clients) {
-    const { path: file } = await client.call.recordStop({ recordingId: recordings[name].recordingId });
-    recordings[name].file = file;
+    const { path: folder } = await client.call.recordStop({ recordingId: recordings[name].recordingId });
+    const other = name === "alice" ? "bob" : "alice";
+    recordings[name].file = path.join(folder, `${selves[other].userId}.webm`);
   }
   const ended = until(bob, "aleph:callStateChange", (change) => change.state === "ended");
   await alice.call.end({ callId });
@@ -183,7 +184,7 @@ async function main() {
   mkdirSync(flags.out, { recursive: true });
   const result = await call();
   const seen = verify(result);
-  copyFileSync(result.recordings.bob.file, path.join(flags.out, `received-by-bob${path.extname(result.recordings.bob.file)}`));
+  copyFileSync(result.recordings.bob.file, path.join(flags.out, "received-by-bob.webm"));
   writeFileSync(path.join(flags.out, "call.json"), JSON.stringify({ record: result.record, stats: result.stats, ladder: ladder.rows }, null, 2));
   const { problems, ...sides } = seen;
   const summary = {

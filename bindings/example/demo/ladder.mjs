@@ -26,12 +26,12 @@ export class Ladder {
   }
 
   /** Follows the events of a client until it closes. */
-  follow(who, client) {
+  follow(who, self, client) {
     client.on("aleph:callOffer", (offer) => this.#row(who, `rings: ${offer.type} call from ${offer.fromDisplayName}`));
     client.on("aleph:callStateChange", (change) =>
       this.#row(who, `state ${change.state}${change.reason ? ` (${change.reason})` : ""}`));
     client.on("aleph:mediaStateChange", (change) =>
-      this.#row(who, `peer media: audio ${on(change.audioEnabled)}, video ${on(change.videoEnabled)}, screen ${on(change.screenSharing)}`));
+      this.#row(who, `${change.userId === self ? "own" : "peer's"} media: audio ${on(change.audioEnabled)}, video ${on(change.videoEnabled)}, screen ${on(change.screenSharing)}`));
     client.on("aleph:recording", () => this.#row(who, "recording changed"));
     client.on("aleph:mediaWarning", (warning) => this.#row(who, `warning ${warning.code}`));
   }

@@ -56,7 +56,7 @@ class Received:
                 if isinstance(frame, av.AudioFrame):
                     for part in resampler.resample(frame):
                         self.pcm.frombytes(bytes(part.planes[0])[: part.samples * 2])
-                elif packet.stream is videos[0]:
+                elif packet.stream.index == videos[0].index:
                     self._camera(frame)
                 else:
                     self._screen(frame)
