@@ -85,6 +85,15 @@ def test_I01_an_id_has_a_bound(member: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "encoded", [b"\x07", b"\x91\xa1m", b"\xc7\x01\x05m", b"\xa1\xff", b"\xd9\x01\xff", b"\xcb" + bytes(8)]
+)
+def test_I01_an_id_is_text_or_bytes(encoded: bytes) -> None:
+    message = parse(b"\x93\x81\xaamessage_id" + encoded + b"\xa1x\x90")
+    with pytest.raises(Malformed, match="bad-id"):
+        assert message.message_id
+
+
+@pytest.mark.parametrize(
     ("payload", "found"),
     [
         (pack([{"message_id": "m"}, 5, []]), pack("m")),

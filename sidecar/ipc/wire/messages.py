@@ -25,6 +25,7 @@ MAX_NAME: Final = 128
 """Characters of a method name that is repeated in an error."""
 
 NIL: Final = b"\xc0"
+_BIN8, _STR8, _FIXSTR, _FIXSTR_END = 0xC4, 0xD9, 0xA0, 0xC0
 _NO_RAW: Final = Raw(b"")
 
 
@@ -78,10 +79,25 @@ def parse(payload: bytes) -> Message:
 
 
 def _id(raw: Raw) -> bytes:
+    """The encoding of a str or a short bin as it stands; it goes back to its sender, so it must be sound."""
     encoded = bytes(raw)
+    if not encoded or encoded == NIL:
+        return b""
     if len(encoded) > MAX_ID:
         raise Malformed("oversized-id")
-    return b"" if encoded == NIL else encoded
+    kind = encoded[0]
+    if kind == _BIN8:
+        return encoded
+    try:
+        if kind == _STR8:
+            encoded[2:].decode()
+        elif _FIXSTR <= kind < _FIXSTR_END:
+            encoded[1:].decode()
+        else:
+            raise Malformed("bad-id")
+    except UnicodeDecodeError:
+        raise Malformed("bad-id") from None
+    return encoded
 
 
 def serialise(message_id: str, name: str, args: object, response_to: bytes = b"") -> bytes:
