@@ -151,14 +151,14 @@ class Node:
         ).register(registry)
         events.register(registry, self._hub)
         media.register(registry, self._media)
-        call_media = CallMedia(
+        self._call_media = CallMedia(
             self._calls,
             self._media,
             sources=_sources(config),
             recordings=Path(self._place.data_dir) / "recordings",
             random=self._random,
         )
-        CallChannels(self._calls, call_media, self._check_room).register(registry)
+        CallChannels(self._calls, self._call_media, self._check_room).register(registry)
 
     def _self_info(self) -> SelfInfo:
         return SelfInfo(
@@ -176,6 +176,7 @@ class Node:
 
     def _on_media_event(self, event: MediaEvent) -> None:
         self._calls.on_media_event(event)
+        self._call_media.on_media_event(event)
 
     async def start(self) -> None:
         """Serves from the first line on; what needs time or a network goes on in the background."""

@@ -43,16 +43,6 @@ def _warning(event: m.Warning) -> e.Event | None:
     return e.MediaWarned(call_id=event.call_id, code=code, user_id=event.user_id)
 
 
-def _recording_ended(event: m.RecordingEnded) -> e.Event:
-    return e.RecordingChanged(
-        call_id=event.call_id,
-        recording_id=event.recording_id,
-        on=False,
-        path=event.path,
-        duration_ms=event.duration_ms,
-    )
-
-
 def _lost(_: m.MediaLost) -> e.Event:
     return e.MediaLost()
 
@@ -64,12 +54,12 @@ _FROM_MEDIA: Mapping[type[m.Message], Callable[[Any], e.Event | None]] = {
     m.PeerFailed: _failed,
     m.RemoteState: _remote_state,
     m.Warning: _warning,
-    m.RecordingEnded: _recording_ended,
     m.MediaLost: _lost,
 }
 
 
 def from_media(event: m.Event) -> e.Event | None:
-    """The same for calls; None for what is not about a call (``Ready``, replies, unknown warnings)."""
+    """The same for calls; None for what says nothing to them: ``Ready``, replies, unknown warnings, and ends
+    of recordings, which ``call_media`` tells."""
     translate = _FROM_MEDIA.get(type(event))
     return translate(event) if translate else None
