@@ -80,6 +80,8 @@ async def test_the_private_parts_we_touch_are_where_they_were() -> None:
         (RTCRtpSender._next_encoded_frame, "payloads, timestamp = self.__encoder.pack(data)"),
         (RTCPeerConnection.close, "await transceiver.stop()"),
         (JitterBuffer.add, "self._remove_frame(packet.sequence_number)"),
+        (gather.Connection.connect, "if not self._check_periodic():"),
+        (gather.Connection.check_start_task, "pair.task = asyncio.create_task"),
         (gather.Connection.gather_candidates, "self.get_component_candidates(component=component"),
     ],
 )
