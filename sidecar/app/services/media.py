@@ -51,6 +51,8 @@ HEALTHY_S = 30.0
 """A child that was ready for so long starts a new row of crashes."""
 COMMAND_QUEUE_BYTES = 4 * 1024 * 1024
 MAX_REQUESTS = 256
+MAX_POSTPONED = 64
+"""Commands kept while there is no child: the opening of a call or two."""
 
 Mode = Literal["child", "inline"]
 Request = SetSource | GetStats | ListDevices | ListScreens | RecordStart | RecordStop
@@ -82,6 +84,7 @@ class MediaService:
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._crashes = 0
         self._ready_at = 0.0
+        self._postponed: list[Command] = []
         self._restart: asyncio.Task[None] | None = None
         self._stopping = False
 
@@ -112,9 +115,11 @@ class MediaService:
         self._fail_waiting("media is stopping")
 
     def send(self, command: Command) -> None:
-        """Fire and forget; dropped while media is down, which MediaLost has told."""
+        """Fire and forget. While a crashed child is being replaced, commands wait for the new one."""
         if self._runner is not None:
             self._runner.post(command)
+        elif not self._stopping and len(self._postponed) < MAX_POSTPONED:
+            self._postponed.append(command)
 
     async def request(self, request: Request) -> Any:
         """Sends a request under a fresh id and returns its result; raises the error it is answered with.
@@ -146,6 +151,9 @@ class MediaService:
         else:
             self._runner = _ChildRunner(self._log, self._handle, self._lost)
         self._runner.post(self._configure)
+        for command in self._postponed:
+            self._runner.post(command)
+        self._postponed.clear()
 
     def _handle(self, event: Event) -> None:
         if isinstance(event, Reply):
@@ -177,6 +185,7 @@ class MediaService:
             if monotonic() - self._ready_at >= HEALTHY_S:
                 self._crashes = 0
             self._on_event(MediaLost())
+        self._postponed.clear()  # what was said about the calls that are lost with it
         delay = RESTART_DELAYS_S[min(self._crashes, len(RESTART_DELAYS_S) - 1)]
         self._crashes += 1
         self._restart = asyncio.create_task(self._run_after(delay), name="media-restart")
