@@ -17,7 +17,7 @@ from sidecar.media.border.peer import warm_up
 from sidecar.media.call import Call, Catalog
 from sidecar.media.core.addresses import parse_networks
 from sidecar.media.core.liveness import TICK_S
-from sidecar.media.link import Emit, Link, Surroundings
+from sidecar.media.link import ClosedError, Emit, Link, Surroundings
 from sidecar.media.messages import (
     ApplyAnswer,
     CloseCall,
@@ -117,6 +117,8 @@ class Engine:
     # --- commands ---------------------------------------------------------------------------------------
 
     def _configure(self, command: Configure) -> None:
+        if self._ticker is not None:
+            return
         install()
         self._around = Surroundings(command, parse_networks(command.ice_interfaces), self._emit)
         self._catalog.configure(command.file_folders, command.display)
@@ -275,6 +277,8 @@ class Engine:
             await step
         except RemoteError as error:
             self._fail(link, "media-failed", f"{error.reason}: {error.message}")
+        except ClosedError:
+            return
         except Exception as error:
             _log.error("negotiation failed", trace=traceback.format_exc())
             self._fail(link, "media-failed", str(error))

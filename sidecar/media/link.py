@@ -6,12 +6,13 @@ Makes no decision about the call: it reports, core decides.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
-from aiortc import RTCDataChannel, RTCSessionDescription
+from aiortc import RTCDataChannel, RTCPeerConnection, RTCSessionDescription
 
 from sidecar import log
 from sidecar.errors import RemoteError
@@ -49,6 +50,10 @@ class Surroundings:
     configure: Configure
     networks: Sequence[IpNetwork]
     emit: Emit
+
+
+class ClosedError(Exception):
+    """A step of a negotiation came after the end of its link."""
 
 
 class Link:
@@ -98,22 +103,20 @@ class Link:
 
     async def offer(self) -> None:
         """Reports the offer as LocalDescription."""
-        async with self._lock:
-            connection = self._wire.connection
+        async with self._step() as connection:
             await connection.setLocalDescription(await connection.createOffer())
             self._describe("offer")
 
     async def answer(self, remote_sdp: str) -> None:
         """Takes the remote offer and reports the answer. RemoteError for a bad offer."""
-        async with self._lock:
+        async with self._step() as connection:
             await self._apply(remote_sdp, "offer")
-            connection = self._wire.connection
             await connection.setLocalDescription(await connection.createAnswer())
             self._describe("answer")
 
     async def apply_answer(self, remote_sdp: str) -> None:
         """Takes the remote answer. RemoteError for a bad one."""
-        async with self._lock:
+        async with self._step():
             await self._apply(remote_sdp, "answer")
 
     async def close(self) -> None:
@@ -124,7 +127,8 @@ class Link:
         for sink in self.sinks.values():
             sink.close()
         try:
-            await asyncio.wait_for(self._wire.connection.close(), CLOSE_TIMEOUT_S)
+            async with asyncio.timeout(CLOSE_TIMEOUT_S), self._lock:  # a socket being gathered would leak
+                await self._wire.connection.close()
         except TimeoutError:
             self._log.warning("a connection did not close in time")
 
@@ -195,6 +199,14 @@ class Link:
         wire.connection.on("datachannel", self._refuse_channel)
         wire.channel.on("open", self._opened)
         wire.channel.on("message", self._heard)
+
+    @asynccontextmanager
+    async def _step(self) -> AsyncIterator[RTCPeerConnection]:
+        """One step of the negotiation after the other; none any more once the link is closed."""
+        async with self._lock:
+            if self._over:
+                raise ClosedError
+            yield self._wire.connection
 
     async def _apply(self, sdp: str, kind: str) -> None:
         clean = sanitise(sdp, kind, loopback=self._loopback)

@@ -256,3 +256,17 @@ async def _settled(*nodes: Node) -> None:
 def _resources() -> tuple[int, int, int]:
     gc.collect()
     return len(asyncio.all_tasks()), threading.active_count(), len(os.listdir("/proc/self/fd"))
+
+
+async def test_closing_half_way_through_a_negotiation_is_quiet() -> None:
+    async with pair() as both:
+        for number in range(6):
+            call_id = f"call_{number}"
+            both.open(call_id)
+            for _ in range(number):
+                await asyncio.sleep(0)
+            both.close(call_id)
+        await _settled(both.alice, both.bob)
+        assert not any(isinstance(e, PeerFailed) for e in both.alice.events)
+        both.open("call_9")
+        await both.connected("call_9")

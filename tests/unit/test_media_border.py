@@ -8,10 +8,14 @@ from __future__ import annotations
 import asyncio
 import inspect
 import random
+import re
+import subprocess
+import sys
 from typing import Any
 
 import aiortc
 import pytest
+from aioice import ice
 from aiortc import RTCPeerConnection, codecs, rtcicetransport, rtcpeerconnection
 from aiortc.jitterbuffer import JitterBuffer
 from aiortc.rtcrtpreceiver import RTCRtpReceiver
@@ -95,6 +99,17 @@ def test_replacements_are_found_by_the_library() -> None:
         assert getattr(module, name) is replacement
     assert rtcpeerconnection.CODECS is codecs.CODECS
     assert rtcicetransport.Connection is gather.GatherConnection
+
+
+def test_nothing_of_mdns_is_needed_and_dnspython_stays_out() -> None:
+    program = (
+        "import sys; from sidecar.app.processes.media import make_engine; make_engine(print);"
+        "print([name for name in ('dns', 'numpy', 'mss', 'pulsectl') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    used = set(re.findall(r"\bmdns\.(\w+)", inspect.getsource(gather.Connection) + inspect.getsource(ice)))
+    assert used == {"MDnsProtocol", "create_mdns_protocol", "is_mdns_hostname"}
 
 
 def test_another_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

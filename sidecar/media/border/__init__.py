@@ -3,6 +3,7 @@
 The libraries stay as installed; subclasses replace theirs in the modules that look the names up.
 Each module says why its change is needed and what was measured.
 
+    mdns        keeps dnspython out of the process
     install     puts all of it in place, refuses another version
     tables      codec and header-extension numbers equal to Chromium's
     gather      local addresses per connection, bounded gathering, bounded datagram queue
@@ -12,3 +13,7 @@ Each module says why its change is needed and what was measured.
     sender      tells who encodes that a keyframe is wanted
     peer        a connection with the fixed layout of D4
 """
+
+from sidecar.media.border import mdns
+
+mdns.install()
