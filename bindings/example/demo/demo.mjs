@@ -61,12 +61,14 @@ function until(client, event, matches, ms = 20_000) {
   });
 }
 
+const open = new Set();
+
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** Starts a sidecar; without `social` only to let it make its identity and say who it is. */
-function person(name, peers, display, social) {
+async function person(name, peers, display, social) {
   const spec = people[name];
-  return spawnSidecar({
+  const client = await spawnSidecar({
     python: PYTHON,
     cwd: ROOT,
     dataDir: path.join(work, name),
@@ -84,6 +86,8 @@ function person(name, peers, display, social) {
     onLog: (record) => ladder.log(name, record),
     restart: false,
   });
+  open.add(client);
+  return client;
 }
 
 async function introduce(peers, display) {
@@ -112,7 +116,7 @@ async function call() {
   });
   const clients = Object.entries({ alice, bob });
   for (const [name, client] of clients) ladder.follow(name, selves[name].userId, client);
-  await Promise.all(clients.map(([, client]) => connected(client)));
+  await Promise.all(clients.map(([, client]) => healthy(client)));
 
   const offered = until(bob, "aleph:callOffer", () => true);
   const actives = clients.map(([, client]) =>
@@ -147,15 +151,16 @@ async function call() {
   return { screen, selves, setupMs, recordings, stats, record, reason };
 }
 
-/** Waits until a relay is connected, by asking health: there is no event for it. */
-async function connected(client) {
-  const deadline = Date.now() + 15_000;
-  while (Date.now() < deadline) {
-    const health = await client.system.health();
-    if (health.relays.some((relay) => relay.connected)) return;
+/** Waits until health has no problem (a relay is connected, media is loaded): there is no event for it. */
+async function healthy(client) {
+  const deadline = Date.now() + 20_000;
+  let health;
+  do {
+    health = await client.system.health();
+    if (health.status === "ok") return;
     await pause(50);
-  }
-  throw new Error("no relay connected within 15 s");
+  } while (Date.now() < deadline);
+  throw new Error(`not healthy within 20 s: ${JSON.stringify(health.problems)}`);
 }
 
 /** Checks the recordings by decoding them; the expectation of each receiver is what the *other* was told to send. */
@@ -205,6 +210,7 @@ try {
   summary = { ok: false, graph: flags.graph, problems: [String(error?.stack ?? error)] };
   print(summary.problems[0]);
 } finally {
+  await Promise.all([...open].map((client) => client.close()));
   await endAll();
   rmSync(work, { recursive: true, force: true });
 }

@@ -7,7 +7,6 @@ const fromHere = createRequire(path.join(process.cwd(), "package.json"));
 const Gun = fromHere("gun");
 const server = http.createServer((_, reply) => reply.end());
 server.listen(0, "127.0.0.1", () => {
-  // gun.js announces itself on stdout; the first line is ours.
-  process.stdout.write(`${server.address().port}\n`);
+  process.stdout.write(`${JSON.stringify({ gun: `http://127.0.0.1:${server.address().port}/gun` })}\n`);
   Gun({ web: server, file: path.join(process.argv[2], "radata"), multicast: false, axe: false });
 });

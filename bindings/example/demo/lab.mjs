@@ -28,16 +28,17 @@ function start(command, args, options = {}) {
   return child;
 }
 
-/** The first line a child prints, or an error that says what did not start. */
-async function firstLine(child, what) {
+/** What a child says in its ready line (a JSON object; gun.js greets before it), or why it did not start. */
+async function ready(child, what) {
   const lines = createInterface({ input: child.stdout });
-  const timeout = AbortSignal.timeout(READY_MS);
-  const line = once(lines, "line", { signal: timeout }).then(([text]) => text);
-  const exit = once(child, "exit").then(([code]) => {
-    throw new Error(`${what} ended with code ${code} before it was ready`);
-  });
-  exit.catch(() => {});
-  return Promise.race([line, exit]);
+  const timer = setTimeout(() => lines.close(), READY_MS);
+  for await (const line of lines) {
+    if (!line.startsWith("{")) continue;
+    clearTimeout(timer);
+    child.stdout.resume();
+    return JSON.parse(line);
+  }
+  throw new Error(`${what} did not say that it is ready (exit code ${child.exitCode})`);
 }
 
 /** Our relay, or a real gun.js one; resolves to the peer URL a sidecar is given. */
@@ -45,12 +46,11 @@ export async function startRelay(kind, dataDir) {
   if (kind === "gunjs") {
     const script = path.join(ROOT, "bindings/example/demo/gun-relay.cjs");
     const child = start("node", [script, dataDir], { cwd: path.join(ROOT, "tests/node") });
-    return `http://127.0.0.1:${await firstLine(child, "the gun.js relay")}/gun`;
+    return (await ready(child, "the gun.js relay")).gun;
   }
   const args = ["-m", "sidecar", "relay", "--host", "127.0.0.1", "--gun-port", "0", "--data", dataDir, "--no-turn"];
   const child = start(PYTHON, args, { cwd: ROOT, stdio: ["ignore", "pipe", "ignore"] });
-  const ready = JSON.parse(await firstLine(child, "the relay"));
-  return ready.gun.replace(/^ws/, "http");
+  return (await ready(child, "the relay")).gun.replace(/^ws/, "http");
 }
 
 /** The display alice shares: the real one, or Xvfb with a known background colour and something moving. */
