@@ -46,7 +46,7 @@ class Page:
     process: asyncio.subprocess.Process
     electron: str
 
-    async def run(self, code: str, timeout_s: float = 15) -> Any:
+    async def run(self, code: str, timeout_s: float = 30) -> Any:
         """Evaluates an expression, awaiting it if it is a promise."""
         assert self.process.stdin is not None
         self.process.stdin.write(f"{' '.join(code.split())}\n".encode())
@@ -67,7 +67,7 @@ class Page:
     async def quit(self) -> int:
         assert self.process.stdin is not None
         self.process.stdin.close()
-        return await asyncio.wait_for(self.process.wait(), 15)
+        return await asyncio.wait_for(self.process.wait(), 30)
 
 
 @asynccontextmanager
@@ -82,7 +82,7 @@ async def display() -> AsyncIterator[str]:
     os.close(write)
     try:
         with os.fdopen(read) as pipe:
-            number = await asyncio.wait_for(asyncio.to_thread(pipe.readline), 15)
+            number = await asyncio.wait_for(asyncio.to_thread(pipe.readline), 30)
         yield f":{number.strip()}"
     finally:
         server.terminate()
@@ -97,5 +97,5 @@ async def application(folder: Path, user_data: Path, env: Mapping[str, str]) -> 
         display() as number,
         started(command, env={**os.environ, "DISPLAY": number, **env}) as process,
     ):
-        ready = json.loads(await line(process, timeout_s=30))
+        ready = json.loads(await line(process, timeout_s=60))
         yield Page(process, ready["electron"])

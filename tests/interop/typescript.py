@@ -79,7 +79,7 @@ async def started(
         await process.communicate()
 
 
-async def line(process: asyncio.subprocess.Process, timeout_s: float = 15) -> str:
+async def line(process: asyncio.subprocess.Process, timeout_s: float = 30) -> str:
     """The next line of a program's output; its errors, if it ended instead."""
     assert process.stdout is not None
     assert process.stderr is not None

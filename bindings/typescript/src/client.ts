@@ -25,7 +25,7 @@ export interface ClientOptions extends RpcOptions {
   mediaOwner?: MediaOwner;
   /** The events to receive; all by default. */
   events?: readonly EventName[];
-  /** How long the first answer may take, in milliseconds. Default 5000. */
+  /** How long the first answer may take, in milliseconds. Default 5000; of a spawned sidecar `readyTimeoutMs`. */
   connectTimeoutMs?: number;
 }
 

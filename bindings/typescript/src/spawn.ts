@@ -34,7 +34,7 @@ export interface SpawnOptions extends Handshake, ClientOptions {
   python?: string;
   cwd?: string;
   env?: Record<string, string | undefined>;
-  /** How long the ready line may take, in milliseconds. Default 15000. */
+  /** How long the ready line may take, and then the first answer, in milliseconds. Default 15000. */
   readyTimeoutMs?: number;
   /** Receives each line of the sidecar's log. */
   onLog?: (record: LogRecord) => void;
@@ -48,7 +48,8 @@ const DIALS_PER_PROCESS = 3;
 
 /** Starts a sidecar and connects to it; `client.close()` ends both. */
 export function spawnSidecar(options: SpawnOptions = {}): Promise<Client> {
-  return openClient(new SpawnDialer(options), options);
+  // It is ready once it can be reached, and loads the rest of itself before its first answer.
+  return openClient(new SpawnDialer(options), { connectTimeoutMs: readyTimeout(options), ...options });
 }
 
 class SpawnDialer implements Dialer {
@@ -106,7 +107,7 @@ class SpawnDialer implements Dialer {
     this.dials = 0;
     this.ready = undefined;
     try {
-      this.ready = await child.ready(this.options.readyTimeoutMs ?? 15_000);
+      this.ready = await child.ready(readyTimeout(this.options));
     } catch (error) {
       // The caller of spawnSidecar hears why; a failed restart is one more loss, tried again until the policy ends.
       throw this.generation === 0 ? error : new LostRemoteError((error as Error).message);
@@ -133,6 +134,10 @@ class SpawnDialer implements Dialer {
 /** Windows has no ipc transport, so the sidecar's default there is tcp, for which it must know our key. */
 function overTcp({ transport }: SpawnOptions): boolean {
   return transport === "tcp" || (transport === undefined && process.platform === "win32");
+}
+
+function readyTimeout({ readyTimeoutMs = 15_000 }: SpawnOptions): number {
+  return readyTimeoutMs;
 }
 
 function defaultCommand(python: string | undefined): string[] {
