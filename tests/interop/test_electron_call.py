@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.interop.electron import Page, application, install_example
+from tests.interop.electron import EXAMPLE, Page, application, install_example
 from tests.interop.typescript import ELECTRON_PACKAGE, PACKAGE, PEERS, build, line, node, started
-from tests.peers import need
+from tests.peers import ROOT, need
 
 pytestmark = pytest.mark.real_peer("electron")
 FRIEND = PEERS / "friend.mjs"
@@ -136,3 +136,9 @@ async def test_a_page_takes_the_call_of_a_friend_who_hangs_up(setting: Setting) 
     assert await alice.run("asked") == "Bob calls. Accept?"
     bob.tell("end")
     await _shows(alice, "ended: remote-hangup")
+
+
+def test_the_readme_shows_the_application_called_here() -> None:
+    readme = (ROOT / "README.md").read_text()
+    for file in ("main.js", "preload.js"):
+        assert f"```js\n{(EXAMPLE / file).read_text()}```" in readme, file
