@@ -26,8 +26,12 @@ def packages() -> None:
     compile_tests(PACKAGE)
 
 
+OWN_PRELOAD = 'path.join(__dirname, "dist", "preload.js")'
+READY_MADE_PRELOAD = 'require.resolve("@alephnet/sidecar-electron/preload")'
+
+
 @asynccontextmanager
-async def example(tmp_path: Path) -> AsyncIterator[Page]:
+async def example(tmp_path: Path, preload: str = OWN_PRELOAD) -> AsyncIterator[Page]:
     """The example's page; its ``python3 -m sidecar ipc`` is the fake sidecar of the client's tests."""
     programs = tmp_path / "bin"
     programs.mkdir()
@@ -38,6 +42,9 @@ async def example(tmp_path: Path) -> AsyncIterator[Page]:
     user_data.mkdir()
     (user_data / "config.json").write_text(json.dumps({"network": {"peers": [RELAY]}}))
     app = install_example(tmp_path / "app")
+    main = (app / "main.js").read_text()
+    assert OWN_PRELOAD in main
+    (app / "main.js").write_text(main.replace(OWN_PRELOAD, preload))
     async with application(app, user_data, {"PATH": f"{programs}:/usr/bin:/bin"}) as page:
         yield page
 
@@ -119,6 +126,12 @@ async def test_a_page_that_went_elsewhere_is_refused(page: Page) -> None:
     await page.navigate("about:blank")
     caught = await page.run("electronAPI.callListActive().catch((error) => error)")
     assert caught == {"code": "policy.permission-missing", "message": "this page is not trusted"}
+
+
+async def test_the_ready_made_preload_works_in_a_sandbox(tmp_path: Path) -> None:
+    async with example(tmp_path, READY_MADE_PRELOAD) as page:
+        session = await page.run('alephAPI.callInitiate({ userId: "bob", type: "audio" })')
+        assert session["participants"][0]["userId"] == "bob"
 
 
 async def test_quitting_ends_the_sidecar(page: Page) -> None:
