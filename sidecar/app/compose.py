@@ -6,6 +6,7 @@ Loaded after the ready line.
 from __future__ import annotations
 
 import asyncio
+import sys
 import traceback
 from collections import Counter
 from collections.abc import Awaitable
@@ -52,7 +53,10 @@ STEP_S = 0.4
 def serve(shake: Handshake, place: Place) -> int:
     """Runs a sidecar that has said that it is ready, to its end; the exit code."""
     try:
-        return asyncio.run(_live(shake, place))
+        # ZeroMQ's sockets are watched by their descriptors, which Windows' default loop cannot
+        factory = asyncio.SelectorEventLoop if sys.platform == "win32" else None
+        with asyncio.Runner(loop_factory=factory) as runner:
+            return runner.run(_live(shake, place))
     except SidecarError as error:
         logger.error("cannot go on", code=error.code.value, problem=error.message)
         return exit_codes.of(error)

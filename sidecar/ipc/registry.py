@@ -8,6 +8,7 @@ traceback in our log.
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Protocol, TypeVar
@@ -15,7 +16,7 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 from msgspec import Raw
 
-from sidecar.errors import Code, DeniedError, LocalError, SidecarError
+from sidecar.errors import Code, DeniedError, LocalError, SidecarError, UnavailableError
 from sidecar.ipc.wire.directory import Method
 from sidecar.log import Logger
 
@@ -26,6 +27,7 @@ _EMPTY_MAP = b"\x80"
 _NIL = b"\xc0"
 _NO_ARGS = b"\x90"
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`")
+_SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT})
 _MISSING = re.compile(r"Object missing required field `(.*)`")
 _PATH = re.compile(r"(.*?)(?: - at `(?:key in )?\$(.*)`)?", re.DOTALL)
 
@@ -197,6 +199,9 @@ class Registry:
         """The error a client is told; an unexpected one is logged with its traceback and told by id only."""
         if isinstance(error, SidecarError) and error.code is not Code.INTERNAL:
             return error
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _SHORTAGES):
+            self._log.warning("handler ran short", channel=name, problem=type(error).__name__)
+            return UnavailableError("this machine is short of memory, descriptors or disk")
         import traceback
 
         error_id = self._new_error_id()

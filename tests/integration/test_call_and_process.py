@@ -169,6 +169,21 @@ async def test_I10_short_of_descriptors_new_calls_are_refused_and_the_old_one_go
         assert await alice.call("call:end", callId=call_id) == {"ended": True}
 
 
+async def test_I10_short_of_memory_new_calls_are_refused_and_the_old_one_goes_on(
+    tmp_path: Path, gun: Process
+) -> None:
+    async with pair(tmp_path, [gun.ready["gun"]]) as (alice, bob):
+        call_id = await established(alice, bob)
+        mapped = psutil.Process(alice.pid).memory_info().vms + 32 * 1024 * 1024
+        resource.prlimit(alice.pid, resource.RLIMIT_AS, (mapped, mapped))
+        with pytest.raises(CallFailed) as caught:
+            await alice.call("call:initiate", userId=bob.me["userId"], type="audio")
+        assert caught.value.code == "resource"
+        assert json.loads(caught.value.details)["details"]["resource"] == "memory"
+        assert (await alice.call("call:get", callId=call_id))["state"] == "active"
+        assert await alice.call("call:end", callId=call_id) == {"ended": True}
+
+
 async def test_I10_with_64_descriptors_a_call_still_works(tmp_path: Path, gun: Process) -> None:
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -199,6 +200,12 @@ async def test_devices_and_screens_are_asked_of_the_media_process() -> None:
     ]
 
 
+@pytest.mark.parametrize("shortage", [MemoryError(), OSError(errno.EMFILE, "x"), OSError(errno.ENOSPC, "x")])
+def test_I10_a_handler_that_runs_short_answers_resource(shortage: Exception) -> None:
+    failure = Bench().registry.failure(shortage, "call:initiate")
+    assert failure.code is Code.RESOURCE
+
+
 # --- room -----------------------------------------------------------------------------------------------
 
 
@@ -208,6 +215,7 @@ async def test_devices_and_screens_are_asked_of_the_media_process() -> None:
         (Room(headroom.CALL_DESCRIPTORS - 1, None), "descriptors"),
         (Room(-5, headroom.MIN_DISK_BYTES), "descriptors"),
         (Room(None, headroom.MIN_DISK_BYTES - 1), "disk"),
+        (Room(None, None, headroom.CALL_ADDRESS_BYTES - 1), "memory"),
     ],
 )
 def test_I10_what_is_short_is_named(room: Room, short_of: str) -> None:
@@ -220,7 +228,7 @@ def test_I10_what_is_short_is_named(room: Room, short_of: str) -> None:
 
 
 def test_I10_enough_is_enough_and_the_unknown_refuses_nothing() -> None:
-    headroom.check(Room(headroom.CALL_DESCRIPTORS, headroom.MIN_DISK_BYTES))
+    headroom.check(Room(headroom.CALL_DESCRIPTORS, headroom.MIN_DISK_BYTES, headroom.CALL_ADDRESS_BYTES))
     headroom.check(Room(None, None))
 
 
