@@ -63,6 +63,10 @@ class Catalog:
             from sidecar.capture import files
 
             return files.open_sound(files.resolve(rest, self._folders))
+        if kind == "pulse":
+            from sidecar.capture import microphones
+
+            return microphones.Microphone(rest)
         raise UnavailableError("no such microphone", code=Code.MEDIA_NO_DEVICE)
 
     def devices(self) -> list[dict[str, Any]]:
