@@ -92,9 +92,14 @@ class Link:
         self._pinged_at = 0.0
         self._rtt_s: float | None = None
         self.audio = AudioSink(self._wire.receivers[Line.AUDIO].picture_lost)
-        self.camera = VideoSink(self._wire.receivers[Line.CAMERA].picture_lost)
-        self.screen = VideoSink(self._wire.receivers[Line.SCREEN].picture_lost)
+        self.camera, self.screen = (self._video_sink(line) for line in (Line.CAMERA, Line.SCREEN))
         self._connect_parts(self._wire)
+
+    def _video_sink(self, line: Line) -> VideoSink:
+        def first() -> None:
+            self._log.info("first picture decoded", line=line.value)
+
+        return VideoSink(self._wire.receivers[line].picture_lost, first)
 
     @property
     def sinks(self) -> dict[Line, AudioSink | VideoSink]:

@@ -76,8 +76,10 @@ class Sink:
 class VideoSink(Sink):
     """Camera or screen of a peer."""
 
-    def __init__(self, on_lost: Callable[[], None]) -> None:
+    def __init__(self, on_lost: Callable[[], None], on_first: Callable[[], None]) -> None:
+        """``on_first`` is called when the first picture is decoded, in the decoder's thread."""
         super().__init__("video", on_lost)
+        self._on_first = on_first
         self.frames = 0
         self.freezes = 0
         self._latest: av.VideoFrame | None = None
@@ -128,6 +130,8 @@ class VideoSink(Sink):
         self._times.append(now)
         self._latest = frame
         self.frames += 1
+        if self.frames == 1:
+            self._on_first()
 
 
 class AudioSink(Sink):
