@@ -34,15 +34,15 @@ SECRET_FIELDS = frozenset(
 PLAIN_FIELDS = frozenset({"call_id", "error_id", "recording_id"})
 """Our own random ids, which a reader needs whole; they identify no person."""
 
-_SECRET_TEXT = re.compile(
-    r"v=0\r?\n.*"  # a session description, to its end
+_SECRET_TEXT = (
+    r"(?s)v=0\r?\n.*"  # a session description, to its end
     r"|a?=?candidate:[^\r\n]*"  # an ICE candidate
     r"|a=(?:ice-ufrag|ice-pwd|fingerprint):[^\r\n]*"
     r"|\b[0-9a-f]{16}\b"  # a user id or a device id
-    r"|\bM[A-Za-z0-9+/]{58,}={0,2}",  # a key in DER, base64
-    re.DOTALL,
+    r"|\bM[A-Za-z0-9+/]{58,}={0,2}"  # a key in DER, base64
 )
-_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_CAMEL = r"(?<=[a-z0-9])(?=[A-Z])"
+"""Both are compiled by their first use, which the ready line does not wait for."""
 
 
 class Settings(NamedTuple):
@@ -115,7 +115,7 @@ def redact(fields: dict[str, Any]) -> dict[str, Any]:
     kept: dict[str, Any] = {}
     dropped: list[str] = []
     for name, value in fields.items():
-        if _CAMEL.sub("_", name).lower() in SECRET_FIELDS:
+        if re.sub(_CAMEL, "_", name).lower() in SECRET_FIELDS:
             dropped.append(name)
         else:
             kept[name] = value if name in PLAIN_FIELDS and isinstance(value, str) else _blank(value)
@@ -133,7 +133,7 @@ def _blank(value: Any) -> Any:
         return redact({str(name): member for name, member in value.items()})
     if isinstance(value, (list, tuple, set, frozenset)):
         return [_blank(member) for member in value]
-    return _SECRET_TEXT.sub("[redacted]", str(value))[:MAX_TEXT]
+    return re.sub(_SECRET_TEXT, "[redacted]", str(value))[:MAX_TEXT]
 
 
 def _encode(members: dict[str, Any]) -> bytes:

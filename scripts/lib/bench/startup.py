@@ -29,7 +29,7 @@ def run(options: Options) -> Report:
     with tempfile.TemporaryDirectory(prefix="aleph-bench-") as place:
         python = environment(Path(place) / "venv")
         data = Path(place) / "data"
-        start(python, data)  # compiles the byte code and makes the identity
+        start(python, data)  # makes the identity
         medians = interleaved(
             rounds, {"ours": lambda: start(python, data), "pass": lambda: bare(python)}
         ) | interleaved(3, {"idle": lambda: idle(python, data)})
@@ -54,12 +54,12 @@ def run(options: Options) -> Report:
 
 
 def environment(folder: Path) -> str:
-    """The interpreter of a fresh environment with the runtime lock and this package in it."""
+    """The interpreter of a fresh environment with the runtime lock and this package, compiled, in it."""
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
     python = str(folder / "bin" / "python")
     pip = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check"]
     subprocess.run([*pip, "--require-hashes", "-r", str(LOCK)], check=True, stdout=sys.stderr)
-    local = ["--no-deps", "--no-build-isolation", "-e", str(ROOT)]
+    local = ["--no-deps", "--no-build-isolation", str(ROOT)]
     subprocess.run([*pip, *local], check=True, stdout=sys.stderr)
     return python
 
