@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from types import CoroutineType
 from typing import Any, Protocol, TypeVar
 
 import msgspec
@@ -67,6 +68,16 @@ class NoParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The params of a channel that takes none: nil or an empty object."""
 
 
+class Pending:
+    """A running call: ``await`` its ``result``, pass it through ``encode``."""
+
+    __slots__ = ("encode", "result")
+
+    def __init__(self, result: Coroutine[Any, Any, Any], encode: Callable[[Any], bytes]) -> None:
+        self.result = result
+        self.encode = encode
+
+
 class Stream:
     """A running stream: ``async for`` its ``items``, pass each through ``encode``, then ``close`` it."""
 
@@ -87,7 +98,7 @@ class Stream:
             await close()
 
 
-Outcome = Raw | Coroutine[Any, Any, Raw] | Stream
+Outcome = Raw | Pending | Stream
 
 
 class _Entry:
@@ -149,9 +160,9 @@ class Registry:
         }
 
     def invoke(self, client: Client, name: str, args: Raw) -> Outcome:
-        """Starts one call: a result, an awaitable of it, or a stream.
+        """Starts one call: an encoded result, one that is awaited, or a stream.
 
-        Raises what ``failure`` turns into an answer, and so does the awaitable or the stream.
+        Raises what ``failure`` turns into an answer, and so may the result or the stream.
         """
         entry = self._entries.get(name)
         if entry is None:
@@ -162,8 +173,8 @@ class Registry:
         outcome = entry.handler(client, self._params(entry, args))
         if entry.spec.stream:
             return Stream(outcome, self._encode)
-        if isinstance(outcome, Awaitable):
-            return self._encode_result(outcome)
+        if isinstance(outcome, CoroutineType):
+            return Pending(outcome, self._encode)
         return Raw(self._encode(outcome))
 
     def _permit(self, client: Client, spec: ChannelSpec) -> None:
@@ -191,9 +202,6 @@ class Registry:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise LocalError("params: damaged or nested too deeply") from None
         return value if entry.spec.params is not None else None
-
-    async def _encode_result(self, outcome: Awaitable[Any]) -> Raw:
-        return Raw(self._encode(await outcome))
 
     def failure(self, error: Exception, name: str) -> SidecarError:
         """The error a client is told; an unexpected one is logged with its traceback and told by id only."""

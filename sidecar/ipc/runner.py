@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
 import msgspec
 from msgspec import Raw
 
 from sidecar.errors import UnavailableError
-from sidecar.ipc.registry import Client, Registry, Stream
-from sidecar.ipc.wire.server import Call, Channel, Closed, Event, ServerWire, Writable
+from sidecar.ipc.registry import Client, Pending, Registry, Stream
+from sidecar.ipc.wire.server import Call, Channel, Event, ServerWire, Writable
 
 FAIR_ITEMS: Final = 64
 """Items after which a stream lets others run, if nothing else made it wait."""
@@ -61,14 +61,13 @@ class Runner:
         """Calls and streams with a task."""
         return len(self._running)
 
-    def perform(self, events: Iterable[Event]) -> None:
-        for event in events:
-            if isinstance(event, Call):
-                self._start(event)
-            elif isinstance(event, Writable):
-                self._wake(event.channel)
-            elif isinstance(event, Closed):
-                self._cancel(event.channel)
+    def perform(self, event: Event) -> None:
+        if isinstance(event, Call):
+            self._start(event)
+        elif isinstance(event, Writable):
+            self._wake(event.channel)
+        else:
+            self._cancel(event.channel)
 
     def unclogged(self, identity: bytes) -> None:
         """The answers that waited for a client are out: its streams go on."""
@@ -100,17 +99,15 @@ class Runner:
             if isinstance(outcome, Stream)
             else self._answer(channel, running, outcome, call.method)
         )
-        running.task = asyncio.get_running_loop().create_task(work, name=f"ipc {call.method[:64]}")
+        running.task = asyncio.get_running_loop().create_task(work)
 
-    async def _answer(
-        self, channel: Channel, running: _Running, outcome: Coroutine[Any, Any, Raw], method: str
-    ) -> None:
+    async def _answer(self, channel: Channel, running: _Running, call: Pending, method: str) -> None:
         running.started = True
         try:
             if running.doomed:
-                outcome.close()
+                call.result.close()
                 return
-            self._wire.ok(channel, await outcome)
+            self._wire.ok(channel, Raw(call.encode(await call.result)))
         except asyncio.CancelledError as cancelled:
             self._on_cancelled(channel, method, cancelled)
             raise

@@ -14,7 +14,7 @@ import os
 import struct
 from collections import Counter, deque
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import zmq
 
@@ -42,6 +42,9 @@ RETRY_S: Final = (0.002, 0.05)
 LINGER_MS: Final = 100
 """For the last answers at the end."""
 
+_LAST = int(zmq.NOBLOCK)
+_MORE = int(zmq.NOBLOCK | zmq.SNDMORE)
+"""Plain numbers: the operators of ``zmq.Flag`` cost more than a whole send."""
 _MONITOR_EVENT = struct.Struct("=hi")
 
 
@@ -116,7 +119,9 @@ class ZmqServer:
         self._bound = bound
         self._loop = asyncio.get_running_loop()
         self._router = bound.router
-        self._recv = bound.router.recv
+        self._recv: Callable[..., Any] = bound.router.recv
+        # The compiled method itself: zmq.Socket wraps it for draft socket types.
+        self._send_frame: Callable[..., Any] = super(zmq.Socket, bound.router).send
         self._zap = ZapHandler(bound.zap, bound.allowed, self._log) if bound.zap is not None else None
         self._monitor_socket = bound.monitor
         self._monitor = LoopSocket(bound.monitor, self._receive_monitor)
@@ -164,41 +169,39 @@ class ZmqServer:
 
     def _receive(self) -> None:
         recv = self._recv
-        identity = recv(zmq.NOBLOCK)
+        identity = recv(_LAST)
+        first = last = recv(_LAST, False)
+        if first.more:
+            last = recv(_LAST, False)
+            if last.more or len(first):
+                self._skip_rest(last)
+                return
         connection = self._connections.get(identity)
-        payload = self._receive_first(identity) if connection is None else self._rest(recv(zmq.NOBLOCK))
-        if payload is not None:
-            self._handle(identity, connection, payload)
+        if connection is None:
+            connection = self._enter(identity, int(last.get(zmq.SRCFD)))
+        self._handle(identity, connection, last.bytes)
 
-    def _rest(self, frame: bytes) -> bytes | None:
-        """The message behind the empty frame that REQ and zerorpc put before it; None for anything longer."""
-        router = self._router
-        if not router.getsockopt(zmq.RCVMORE):
-            return frame
-        payload = self._recv(zmq.NOBLOCK)
-        if not frame and not router.getsockopt(zmq.RCVMORE):
-            return payload
-        while router.getsockopt(zmq.RCVMORE):
-            self._recv(zmq.NOBLOCK)
+    def _skip_rest(self, frame: zmq.Frame) -> None:
+        """A message is one frame, or an empty one (as REQ and zerorpc put) and one more; this is neither."""
+        while frame.more:
+            frame = self._recv(_LAST, False)
         self._wire.counters["malformed-envelope"] += 1
-        return None
 
-    def _receive_first(self, identity: bytes) -> bytes | None:
-        frame = self._router.recv(zmq.NOBLOCK, copy=False)
-        fd = int(frame.get(zmq.SRCFD))
+    def _enter(self, identity: bytes, fd: int) -> _Connection | None:
+        """A client's first message; None when there are too many."""
         self._drain_monitor()
-        payload = self._rest(frame.bytes)
         if self._wire.connect(identity):
             self._client_number += 1
             client = Client(f"c{self._client_number}", self._permissions, admitted=self._admitted)
             outbox = Outbox(self._limits, self._waiting_total)
-            self._connections[identity] = _Connection(identity, fd, client, outbox)
+            connection = self._connections[identity] = _Connection(identity, fd, client, outbox)
             stale = self._by_fd.pop(fd, None)
             self._by_fd[fd] = identity
             if stale is not None:
                 self._gone(stale)
             self._log.info("client connected", client=client.id, clients=len(self._connections))
-        return payload
+            return connection
+        return None
 
     def _handle(self, identity: bytes, connection: _Connection | None, payload: bytes) -> None:
         if connection is not None and len(connection.outbox):
@@ -212,14 +215,15 @@ class ZmqServer:
                 return
         event = self._wire.receive(identity, payload, self._loop.time())
         if event is not None:
-            self._runner.perform((event,))
+            self._runner.perform(event)
         self._transmit()
 
-    def _settle(self) -> None:
+    def _settle(self) -> bool:
+        self._arm_timer()
         if self._clogged:
             self._retry_clogged()
-        self._transmit()
-        self._arm_timer()
+            return True
+        return False
 
     # -- sending
 
@@ -243,15 +247,15 @@ class ZmqServer:
         large = len(payload) >= LARGE
         if large and not connection.room_for_large(len(payload)):
             return False
-        send = self._router.send
+        send = self._send_frame
         try:
-            send(connection.identity, zmq.SNDMORE | zmq.NOBLOCK)
-            send(b"", zmq.SNDMORE | zmq.NOBLOCK)
+            send(connection.identity, _MORE)
+            send(b"", _MORE)
             if large:
-                tracker = send(payload, zmq.NOBLOCK, copy=False, track=True)
+                tracker = send(payload, _LAST, False, True)
                 connection.in_flight.append((tracker, len(payload)))
             else:
-                send(payload, zmq.NOBLOCK)
+                send(payload, _LAST)
         except zmq.Again:
             return False
         except zmq.ZMQError as error:
@@ -319,7 +323,8 @@ class ZmqServer:
 
     def _on_timer(self) -> None:
         self._timer = None
-        self._runner.perform(self._wire.handle_timer(self._loop.time()))
+        for event in self._wire.handle_timer(self._loop.time()):
+            self._runner.perform(event)
         self._flush()
 
     # -- connections that end
@@ -342,7 +347,8 @@ class ZmqServer:
             return
 
     def _gone(self, identity: bytes) -> None:
-        self._runner.perform(self._wire.disconnect(identity))
+        for event in self._wire.disconnect(identity):
+            self._runner.perform(event)
         self._forget(identity)
 
     def _forget(self, identity: bytes) -> None:

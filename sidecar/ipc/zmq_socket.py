@@ -19,27 +19,29 @@ BURST: Final = 64
 class LoopSocket:
     """Calls ``receive`` while there is something; it takes one message and raises ``zmq.Again`` at the end.
 
-    ``settle`` runs after each burst, whatever it received: the place to send what has come up.
+    ``settle`` runs after each burst, whatever it received: the place to send what has come up. It returns
+    whether it sent anything.
     """
 
     def __init__(
-        self, socket: zmq.Socket[bytes], receive: Callable[[], None], settle: Callable[[], None] | None = None
+        self, socket: zmq.Socket[bytes], receive: Callable[[], None], settle: Callable[[], bool] | None = None
     ) -> None:
         self._socket = socket
         self._receive = receive
         self._settle = settle
         self._loop = asyncio.get_running_loop()
-        self._scheduled = False
+        self._checking = False
         self._in_burst = False
         self._closed = False
         self._fd = socket.fileno()
         self._loop.add_reader(self._fd, self._on_readable)
-        self._schedule()
+        self.sent()
 
     def sent(self) -> None:
-        """Something was sent: the edge of what came in meanwhile may be gone."""
-        if not (self._in_burst or self._scheduled or self._closed) and self._pending():
-            self._schedule()
+        """Something was sent: the edge of what came in meanwhile may be gone. Asked once a turn."""
+        if not (self._in_burst or self._checking or self._closed):
+            self._checking = True
+            self._loop.call_soon(self._check)
 
     def close(self) -> None:
         """Stops watching; the socket itself is the caller's."""
@@ -47,34 +49,31 @@ class LoopSocket:
             self._closed = True
             self._loop.remove_reader(self._fd)
 
-    def _pending(self) -> bool:
-        return bool(int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
-
-    def _schedule(self) -> None:
-        if not self._scheduled:
-            self._scheduled = True
-            self._loop.call_soon(self._on_readable)
+    def _check(self) -> None:
+        self._checking = False
+        if not self._closed and int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+            self._on_readable()
 
     def _on_readable(self) -> None:
-        self._scheduled = False
         if self._closed:
             return
         self._in_burst = True
         try:
-            self._burst()
+            unsure = self._burst()
         finally:
             self._in_burst = False
-        if not self._closed and not self._scheduled and self._pending():
-            self._schedule()
+        if unsure:
+            self.sent()
 
-    def _burst(self) -> None:
-        receive = self._receive
+    def _burst(self) -> bool:
+        """Whether more may be waiting: the cap was reached, or something was sent after the last look."""
+        receive, emptied = self._receive, False
         try:
             for _ in range(BURST):
                 receive()
                 if self._closed:
-                    return
+                    return False
         except zmq.Again:
-            pass
-        if self._settle is not None:
-            self._settle()
+            emptied = True
+        sent = self._settle is not None and self._settle()
+        return sent or not emptied

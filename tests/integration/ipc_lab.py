@@ -152,7 +152,7 @@ async def lab(bound: Bound | None = None, **options: Any) -> AsyncIterator[Lab]:
     finally:
         await made.server.stop()
         log.configure(lambda line: None, lambda: 0, "off")
-        left = [task for task in asyncio.all_tasks() if (task.get_name() or "").startswith("ipc ")]
+        left = [task for task in asyncio.all_tasks() if "Runner" in repr(task.get_coro())]
         assert left == []
 
 
