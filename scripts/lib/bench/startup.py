@@ -39,8 +39,15 @@ def run(options: Options) -> Report:
         "startup",
         [
             row("spawn to ready line", "ms", ours["readyMs"], aim=Aim(most=120, of_ratio=False)),
-            row("spawn to ready line, against bare", "ms", ours["readyMs"], peer, bare_ms, Aim(most=8)),
-            row("spawn to the answer to hello", "ms", ours["helloMs"], peer, bare_ms),
+            row(
+                "spawn to ready line, against bare",
+                "ms",
+                ours["readyMs"],
+                peer=peer,
+                peer_value=bare_ms,
+                aim=Aim(most=8),
+            ),
+            row("spawn to the answer to hello", "ms", ours["helloMs"], peer=peer, peer_value=bare_ms),
             row("resident at the ready line", "MB", ours["rssMb"], aim=Aim(most=35, of_ratio=False)),
             row("tree idle, media loaded, resident", "MB", tree["rssMb"], aim=Aim(most=100, of_ratio=False)),
             row("the same, proportional", "MB", tree["pssMb"], aim=Aim(most=100, of_ratio=False)),
