@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import zmq
 
-from bench.report import Aim, Numbers, Options, Report, interleaved, row
+from bench.report import Aim, Numbers, Options, Report, interleaved, machine, row
 from sidecar.ipc.wire.client import ClientWire, Failed, Result
 from sidecar.ipc.wire.messages import MessageIds
 
@@ -37,7 +37,8 @@ def run(options: Options) -> Report:
     bare_ms = medians["pass"]["ms"]
     return Report(
         "startup",
-        [
+        machine=machine(),
+        rows=[
             row("spawn to ready line", "ms", ours["readyMs"], aim=Aim(most=120, of_ratio=False)),
             row(
                 "spawn to ready line, against bare",
@@ -53,7 +54,7 @@ def run(options: Options) -> Report:
             row("the same, proportional", "MB", tree["pssMb"], aim=Aim(most=100, of_ratio=False)),
             row("core idle, resident", "MB", tree["coreMb"]),
         ],
-        [
+        notes=[
             f"medians of {rounds} interleaved rounds; the environment holds what runtime.txt names",
             "resident counts a page that two processes share twice, proportional counts it once",
         ],
