@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import random
 from typing import Any
 
 import pytest
@@ -277,7 +279,8 @@ def test_forgers_in_the_stranger_inbox_cannot_use_up_a_friends_rate() -> None:
 
 def test_the_stranger_inbox_has_a_budget_of_characters() -> None:
     receiver, writer = Receiver(), Writer(MALLORY)
-    big = InviteBody(call_type="audio", session=SESSION, display_name="", sdp="x" * 12_000)
+    noise = base64.b64encode(random.Random(1).randbytes(9_000)).decode()
+    big = InviteBody(call_type="audio", session=SESSION, display_name="", sdp=noise)
     for _ in range(15):
         take(receiver, writer.leaf(openly=True, body=big), STRANGERS)
     assert receiver.drops.count("budget") >= 3

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import random
+import zlib
+
 import nacl.bindings
 import pytest
 from hypothesis import given, settings
@@ -72,8 +76,12 @@ def test_box_is_libsodiums_sealed_box() -> None:
     box = seal.seal('{"a":1}', recipient.public_key.encode(), b"\x07" * 32)
     data = encoding.strict_b64(box)
     assert data is not None
-    assert SealedBox(recipient).decrypt(data) == b'{"a":1}'.ljust(1024)
-    theirs = SealedBox(recipient.public_key).encrypt(b'{"b":2}'.ljust(1024))
+    plain = SealedBox(recipient).decrypt(data)
+    assert len(plain) == 1024
+    inflate = zlib.decompressobj()
+    assert inflate.decompress(plain) == b'{"a":1}'
+    assert inflate.unused_data.strip(b"\0") == b""
+    theirs = SealedBox(recipient.public_key).encrypt(zlib.compress(b'{"b":2}').ljust(1024, b"\0"))
     assert seal.open_box(theirs, recipient.encode(), recipient.public_key.encode()) == '{"b":2}'
 
 
@@ -84,16 +92,18 @@ def test_sealing_is_reproducible_from_its_ephemeral_key() -> None:
 
 
 @pytest.mark.parametrize(
-    ("length", "size"), [(1, 1024), (1024, 1024), (1025, 4096), (4097, 8192), (8193, 16384), (16384, 16384)]
+    ("length", "size"), [(1, 1024), (1300, 1024), (1500, 4096), (6000, 8192), (12000, 16384), (16384, 16384)]
 )
 def test_boxes_have_one_of_four_sizes(length: int, size: int) -> None:
+    """The text is base64 of noise: six bits a character are left when it is deflated."""
     key = boxkeys.of_identity(BOB.seed)
-    box = seal.seal("x" * length, key.public, b"\x05" * 32)
+    text = base64.b64encode(random.Random(length).randbytes(length))[:length].decode()
+    box = seal.seal(text, key.public, b"\x05" * 32)
     data = seal.box_bytes(box)
     assert data is not None
     assert len(data) == size + sodium.SEAL_OVERHEAD
     assert len(box) <= seal.MAX_BOX_CHARS
-    assert seal.open_box(data, key.private, key.public) == "x" * length
+    assert seal.open_box(data, key.private, key.public) == text
 
 
 def test_more_than_16_kib_is_too_large_for_the_sender() -> None:
@@ -121,12 +131,21 @@ def test_altered_and_misdirected_boxes_do_not_open() -> None:
         assert seal.open_box(bytes(altered), bob.private, bob.public) is None
 
 
-def test_text_that_is_not_utf8_is_none() -> None:
+@pytest.mark.parametrize(
+    "plain",
+    [
+        zlib.compress(b"\xff"),
+        b"not deflated",
+        zlib.compress(b"x" * 16385),
+        zlib.compress(b"x" * 100_000_000),
+        zlib.compress(b"cut short, cut short")[:-3],
+    ],
+    ids=["not utf-8", "not deflated", "too long", "bomb", "cut"],
+)
+def test_what_is_not_a_deflated_text_of_16_kib_is_none(plain: bytes) -> None:
     key = boxkeys.of_identity(BOB.seed)
-    assert (
-        seal.open_box(sodium.seal(b"\xff".ljust(1024), key.public, bytes(32)), key.private, key.public)
-        is None
-    )
+    box = sodium.seal(plain[:16384].ljust(16384, b"\0"), key.public, bytes(32))
+    assert seal.open_box(box, key.private, key.public) is None
 
 
 @pytest.mark.parametrize("box", [None, 5, "", "AAAA", "A" * 1432, "A" * 30_000, "é" * 1432])
