@@ -48,7 +48,10 @@ export async function startRelay(kind, dataDir) {
     const child = start("node", [script, dataDir], { cwd: path.join(ROOT, "tests/node") });
     return (await ready(child, "the gun.js relay")).gun;
   }
-  const args = ["-m", "sidecar", "relay", "--host", "127.0.0.1", "--gun-port", "0", "--data", dataDir, "--no-turn"];
+  const args = [
+    "-m", "sidecar", "relay", "--host", "127.0.0.1", "--gun-port", "0", "--data", dataDir, "--no-turn",
+    "--parent-pid", String(process.pid),
+  ];
   const child = start(PYTHON, args, { cwd: ROOT, stdio: ["ignore", "pipe", "ignore"] });
   return (await ready(child, "the relay")).gun.replace(/^ws/, "http");
 }
