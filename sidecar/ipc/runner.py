@@ -55,6 +55,8 @@ class Runner:
         self._flush = flush
         self._running: dict[Channel, _Running] = {}
         self._closing = False
+        self.started = 0
+        """Tasks so far."""
 
     @property
     def active(self) -> int:
@@ -93,6 +95,7 @@ class Runner:
         if isinstance(outcome, Raw):
             self._wire.ok(channel, outcome)
             return
+        self.started += 1
         running = self._running[channel] = _Running()
         work = (
             self._pump(channel, running, outcome, call.method)

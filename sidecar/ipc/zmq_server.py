@@ -106,6 +106,7 @@ class ZmqServer:
         self._clogged: set[bytes] = set()
         self._waiting_total = Total()
         self._client_number = 0
+        self._began = 0
         self._timer: asyncio.TimerHandle | None = None
         self._retry: asyncio.TimerHandle | None = None
         self._retry_s = RETRY_S[0]
@@ -219,11 +220,12 @@ class ZmqServer:
         self._transmit()
 
     def _settle(self) -> bool:
+        """After a burst. True when something was sent or will be: tasks that began in it answer next turn."""
         self._arm_timer()
+        began, self._began = self._runner.started != self._began, self._runner.started
         if self._clogged:
             self._retry_clogged()
-            return True
-        return False
+        return began or bool(self._clogged)
 
     # -- sending
 
@@ -232,7 +234,6 @@ class ZmqServer:
         if self._bound is not None:
             self._transmit()
             self._socket.sent()
-            self._arm_timer()
 
     def _transmit(self) -> None:
         for outgoing in self._wire.take_outgoing():
@@ -326,6 +327,7 @@ class ZmqServer:
         for event in self._wire.handle_timer(self._loop.time()):
             self._runner.perform(event)
         self._flush()
+        self._arm_timer()
 
     # -- connections that end
 

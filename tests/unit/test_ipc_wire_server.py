@@ -40,10 +40,10 @@ class Bench:
     def sent(self) -> list[tuple[bytes, Any, str, Any]]:
         """(client, channel, name, args) of everything that goes out."""
         out = []
-        for identity, payload, _ in self.wire.take_outgoing():
-            header, name, args = msgpack.unpackb(payload)
+        for outgoing in self.wire.take_outgoing():
+            header, name, args = msgpack.unpackb(outgoing.payload)
             assert header["v"] == 3
-            out.append((identity, header["response_to"], name, args))
+            out.append((outgoing.identity, header["response_to"], name, args))
         return out
 
     def tick(self, seconds: float, step: float = 1.0) -> list[Any]:

@@ -80,8 +80,10 @@ def parse(payload: bytes) -> Message:
 
 def _id(raw: Raw) -> bytes:
     """The encoding of a str or a short bin as it stands; it goes back to its sender, so it must be sound."""
+    if raw is _NO_RAW:
+        return b""
     encoded = bytes(raw)
-    if not encoded or encoded == NIL:
+    if encoded == NIL:
         return b""
     if len(encoded) > MAX_ID:
         raise Malformed("oversized-id")

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections import Counter
 from enum import Enum
-from typing import NamedTuple
 
 import msgspec
 from msgspec import Raw
@@ -63,7 +62,7 @@ class Channel:
         self.open = True
 
 
-class Call(NamedTuple):
+class Call(msgspec.Struct, frozen=True):
     """Somebody asks; answer with ``ok``, ``error``, or ``item`` ... ``done``."""
 
     channel: Channel
@@ -71,7 +70,7 @@ class Call(NamedTuple):
     args: Raw
 
 
-class Outgoing(NamedTuple):
+class Outgoing(msgspec.Struct, frozen=True):
     """One message to send."""
 
     identity: bytes
@@ -80,13 +79,13 @@ class Outgoing(NamedTuple):
     """Empty for a heartbeat, which need not wait for a client that does not read."""
 
 
-class Writable(NamedTuple):
+class Writable(msgspec.Struct, frozen=True):
     """A stream may go on."""
 
     channel: Channel
 
 
-class Closed(NamedTuple):
+class Closed(msgspec.Struct, frozen=True):
     """Stop working for this channel."""
 
     channel: Channel
