@@ -229,9 +229,9 @@ async def identity(data_dir: Path) -> Record:
 
 @asynccontextmanager
 async def pair(
-    folder: Path, peers: list[str], config: Record | None = None
+    folder: Path, peers: list[str], config: Record | None = None, **alice_handshake: Any
 ) -> AsyncIterator[tuple[Sidecar, Sidecar]]:
-    """Alice and Bob, who know each other, on loopback, healthy."""
+    """Alice and Bob, who know each other, on loopback, healthy; ``alice_handshake`` is hers alone."""
     alice_me, bob_me = await asyncio.gather(identity(folder / "alice"), identity(folder / "bob"))
     base = dict(config or {})
     base["media"] = {
@@ -245,7 +245,10 @@ async def pair(
 
     async with (
         sidecar(
-            folder / "alice", peers=peers, config={**base, "social": social("Alice", bob_me, "Bob")}
+            folder / "alice",
+            peers=peers,
+            config={**base, "social": social("Alice", bob_me, "Bob")},
+            **alice_handshake,
         ) as alice,
         sidecar(
             folder / "bob", peers=peers, config={**base, "social": social("Bob", alice_me, "Alice")}

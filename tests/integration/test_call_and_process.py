@@ -57,6 +57,30 @@ async def test_C17_the_end_of_stdin_ends_the_call_and_both_ends_know_why(
         assert record_of(tmp_path / name, call_id)["endReason"] == reason
 
 
+async def test_C17_the_end_of_the_parent_ends_a_recorded_call_and_leaves_no_process(
+    tmp_path: Path, gun: Process
+) -> None:
+    """The pipe stays open, as when a brother of the sidecar holds it: the parent's pid is what tells."""
+    parent = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", "input()", stdin=asyncio.subprocess.PIPE
+    )
+    async with pair(tmp_path, [gun.ready["gun"]], parentPid=parent.pid) as (alice, bob):
+        call_id = await established(alice, bob)
+        recording = await alice.call("call:record-start", callId=call_id, mode="tracks")
+        await stats_until(alice, call_id, lambda peer: peer.get("video", {}).get("framesDecoded", 0) > 10)
+        family = alice.children()
+        parent.kill()
+        await parent.wait()
+        assert await alice.exit_code() == 0
+        assert (await bob.event("aleph:callStateChange", callId=call_id, state="ended"))[
+            "reason"
+        ] == "app-gone"
+        _, alive = await asyncio.to_thread(psutil.wait_procs, family, 10)
+        assert alive == []
+    assert record_of(tmp_path / "alice", call_id)["endReason"] == "app-gone"
+    assert recording["path"].startswith(str(tmp_path / "alice" / "recordings"))
+
+
 async def test_C17_a_client_that_is_killed_in_a_call_ends_nothing(tmp_path: Path, gun: Process) -> None:
     """Only the end of stdin or of the parent does; another client finds the call as it was."""
     code = (

@@ -9,7 +9,9 @@ import pytest
 
 from sidecar import log
 
-SDP = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\na=ice-ufrag:abcd\r\na=candidate:1 1 udp 1 10.0.0.7 5000 typ host\r\n"
+SDP = (
+    "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\na=ice-ufrag:abcd\r\na=candidate:1 1 udp 1 10.0.0.7 5000 typ host\r\n"
+)
 USER = "0123456789abcdef"
 PUBLIC_KEY = "MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE="
 
@@ -45,7 +47,9 @@ def test_a_field_never_replaces_the_head(lines: list[bytes]) -> None:
     assert only(lines) == {"ts": 1234, "level": "info", "logger": "calls", "msg": "state"}
 
 
-@pytest.mark.parametrize(("level", "count"), [("debug", 4), ("info", 3), ("warning", 2), ("error", 1), ("off", 0)])
+@pytest.mark.parametrize(
+    ("level", "count"), [("debug", 4), ("info", 3), ("warning", 2), ("error", 1), ("off", 0)]
+)
 def test_the_level_is_a_threshold(lines: list[bytes], level: str, count: int) -> None:
     log.configure(lines.append, lambda: 0, level)
     logger = log.get("x")
