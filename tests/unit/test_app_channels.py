@@ -23,7 +23,7 @@ from sidecar.app.headroom import Room
 from sidecar.app.health import HealthBoard
 from sidecar.errors import Code, DeniedError, LocalError, UnavailableError
 from sidecar.ipc.events import EventHub
-from sidecar.ipc.registry import Client, Registry, Stream
+from sidecar.ipc.registry import Client, Pending, Registry, Stream
 from sidecar.media.messages import ListDevices, ListScreens
 from sidecar.schema import CallOffer, CallType, Health, SelfInfo
 
@@ -56,7 +56,7 @@ class Bench:
     async def call(self, channel: str, params: Any = None) -> Any:
         outcome = self.registry.invoke(self.client, channel, Raw(msgspec.msgpack.encode([params])))
         assert not isinstance(outcome, Stream)
-        raw = outcome if isinstance(outcome, Raw) else await outcome
+        raw = outcome.encode(await outcome.result) if isinstance(outcome, Pending) else outcome
         return msgspec.msgpack.decode(raw)
 
 
