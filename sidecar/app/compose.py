@@ -39,7 +39,7 @@ from sidecar.ids import hex_id
 from sidecar.ipc.events import EventHub
 from sidecar.ipc.registry import Registry
 from sidecar.ipc.zmq_server import ZmqServer
-from sidecar.media.messages import Configure, IceServer
+from sidecar.media.messages import Configure, IceServer, MediaLost, Ready
 from sidecar.media.messages import Event as MediaEvent
 from sidecar.schema import MediaTrackKind, SelfInfo
 from sidecar.signaling.messages import Incoming
@@ -96,6 +96,7 @@ class Node:
         self.counters: Counter[str] = Counter()
         self._graph = GraphService(config.network.peers, data_dir, self._clock)
         self._health.watch_relays(lambda: self._graph.relays)
+        self._health.watch_room(self._check_room)
         self._media = MediaService(
             "inline" if config.media.process == "inline" else "child",
             _configure(config),
@@ -179,6 +180,11 @@ class Node:
         self._calls.on_signal(incoming)
 
     def _on_media_event(self, event: MediaEvent) -> None:
+        if isinstance(event, Ready):
+            self._health.clear("media.starting", "media.failed")
+            logger.info("media ready")
+        elif isinstance(event, MediaLost):
+            self._health.raise_problem("media.failed", "media died and is being started again")
         self._calls.on_media_event(event)
         self._call_media.on_media_event(event)
 
@@ -198,10 +204,8 @@ class Node:
             await self._media.start()
         except SidecarError as error:
             logger.error("media did not start", problem=error.message)
+            self._health.clear("media.starting")
             self._health.raise_problem("media.failed", error.message)
-        else:
-            logger.info("media ready")
-        self._health.clear("media.starting")
 
     async def stop(self, *, app_gone: bool, within_s: float) -> None:
         """Says goodbye to peers, then takes apart what was made, each part within its time."""

@@ -45,6 +45,8 @@ class Handshake(NamedTuple):
     parent_pid: int | None = None
     clients: tuple[ClientEntry, ...] | None = None
     """None: no list, the one client has every permission."""
+    web: bool = False
+    """Browsers were to be served too, which this version does not do."""
 
 
 def read_line(fd: int, *, timeout_s: float = TIMEOUT_S) -> bytes:
@@ -101,6 +103,7 @@ def parse(line: bytes) -> Handshake:
         client_key=_z85_key(curve.text("clientKey"), curve.name("clientKey")) if curve.members else None,
         parent_pid=None if parent_pid is None else root.integer("parentPid", 0, 1, 2**31 - 1),
         clients=_clients(root),
+        web=bool(root.section("web").items("origins")),
     )
 
 

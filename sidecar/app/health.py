@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from sidecar.errors import UnavailableError
 from sidecar.schema import Health, HealthStatus, Problem, RelayHealth
 
 RelayView = tuple[str, bool, float | None]
@@ -16,10 +17,15 @@ class HealthBoard:
     def __init__(self) -> None:
         self._problems: dict[str, str] = {}
         self._relays: Callable[[], Iterable[RelayView]] = lambda: ()
+        self._check_room: Callable[[], None] = lambda: None
 
     def watch_relays(self, relays: Callable[[], Iterable[RelayView]]) -> None:
         """From now on ``relays()`` tells how the graph is reached."""
         self._relays = relays
+
+    def watch_room(self, check_room: Callable[[], None]) -> None:
+        """From now on ``check_room()`` raises UnavailableError while one more call cannot be carried."""
+        self._check_room = check_room
 
     def raise_problem(self, code: str, message: str) -> None:
         self._problems[code] = message
@@ -31,6 +37,10 @@ class HealthBoard:
     def report(self) -> Health:
         relays = [RelayHealth(url=url, connected=up, rtt_ms=rtt) for url, up, rtt in self._relays()]
         problems = dict(self._problems)
+        try:
+            self._check_room()
+        except UnavailableError as error:
+            problems[error.code.value] = error.message
         if not relays:
             problems["graph.unreachable"] = "no relay is configured: calls need one"
         elif not any(relay.connected for relay in relays):

@@ -20,6 +20,8 @@ def run() -> int:
     try:
         shake = parse(read_line(stdio.STDIN))
         stdio.start_logs(shake.config.log_level)
+        if shake.web:
+            logger.warning("browsers are not served by this version", field="web")
         place = prepare(shake)
     except SidecarError as error:
         logger.error("cannot start", code=error.code.value, problem=error.message)

@@ -161,6 +161,8 @@ async def test_a_media_child_killed_with_9_is_replaced_and_the_next_call_works(
         call_id = await established(alice, bob)
         (media,) = alice.children()
         media.kill()
+        await alice.log.wait(lambda line: line.get("msg") == "media process died")
+        await alice.healthy()
         for node in (alice, bob):
             ended = await node.event("aleph:callStateChange", callId=call_id, state="ended")
             assert ended["reason"] in ("media-failed", "connection-lost", "remote-hangup")

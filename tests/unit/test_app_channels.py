@@ -148,6 +148,13 @@ def test_health_follows_the_relays_and_the_standing_problems() -> None:
     assert codes(board.report()) == []
 
 
+def test_I10_health_says_what_this_machine_is_short_of() -> None:
+    board = HealthBoard()
+    board.watch_relays(lambda: [("ws://a", True, None)])
+    board.watch_room(lambda: headroom.check(Room(0)))
+    assert codes(board.report()) == ["resource"]
+
+
 # --- events ---------------------------------------------------------------------------------------------
 
 

@@ -51,6 +51,7 @@ def test_members_arrive() -> None:
     assert (shake.data_dir, shake.identity_file, shake.transport) == ("/d", "/i", "tcp")
     assert (shake.client_key, shake.parent_pid) == ("k" * 40, 77)
     assert shake.clients == (ClientEntry("t", frozenset({"media:camera"})),)
+    assert not shake.web
     assert shake.config.network.peers == ("http://a/gun",), "peers of the handshake replace those of config"
 
 
@@ -81,6 +82,8 @@ def test_peers_of_the_configuration_stand_when_the_handshake_names_none() -> Non
         (line(curve=[]), "curve"),
         (line(parentPid="77"), "parentPid"),
         (line(parentPid=0), "parentPid"),
+        (line(web=[]), "web"),
+        (line(web={"origins": "x"}), "web.origins"),
         (line(clients={}), "clients"),
         (line(clients=[{"permissions": []}]), "clients[0].token"),
         (line(clients=[{"token": "t", "permissions": [1]}]), "clients[0].permissions[0]"),
