@@ -63,6 +63,11 @@ def configure(write: Callable[[bytes], None], now_ms: Callable[[], int], level: 
     _settings = Settings(write, now_ms, LEVELS[level])
 
 
+def level() -> str:
+    """The name of the level in force, for a child process that is to log alike."""
+    return next(name for name, threshold in LEVELS.items() if threshold == _settings.threshold)
+
+
 def get(name: str) -> Logger:
     """The logger of one subsystem: ``get("calls")``."""
     return Logger(name)

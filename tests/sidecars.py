@@ -223,7 +223,7 @@ async def identity(data_dir: Path) -> Record:
     """Makes the identity of a data directory, as ``system:hello`` tells it."""
     async with sidecar(data_dir) as node:
         me = node.me
-        assert await node.end() == 0
+        assert await node.end() == 0, node.raw_log[-10:]
     return me
 
 

@@ -46,6 +46,10 @@ class Vp8Encoder:
         packet.time_base = VIDEO_CLOCK
         return packet
 
+    def close(self) -> None:
+        """Frees the context now: megabytes and threads must not wait for the garbage collector."""
+        self._context = None
+
 
 class OpusEncoder:
     """One 20 ms sound in, one packet out."""
@@ -56,11 +60,13 @@ class OpusEncoder:
         context.format, context.layout, context.sample_rate = "s16", "mono", SAMPLE_RATE
         context.bit_rate = OPUS_BITRATE
         context.options = {"application": "voip", "frame_duration": "20"}
-        self._context = context
+        self._context: AudioCodecContext | None = context
         self._fed = 0
 
     def encode(self, sound: bytes, pts: int) -> Packet | None:
-        """``pts`` counts 48 kHz samples."""
+        """``pts`` counts 48 kHz samples. None when closed, or when there is no packet yet."""
+        if self._context is None:
+            return None
         frame = av.AudioFrame(format="s16", layout="mono", samples=SOUND_SAMPLES)
         frame.planes[0].update(sound)
         frame.sample_rate, frame.time_base = SAMPLE_RATE, AUDIO_CLOCK
@@ -73,6 +79,10 @@ class OpusEncoder:
         packet.pts = packet.dts = pts
         packet.time_base = AUDIO_CLOCK
         return packet
+
+    def close(self) -> None:
+        """As ``Vp8Encoder.close``: PyAV's resampler in front of the codec has threads of its own."""
+        self._context = None
 
 
 def video_frame(picture: Picture) -> av.VideoFrame:

@@ -164,6 +164,7 @@ class VideoLine(PacedLine):
     async def close(self) -> None:
         await super().close()
         self.set_source(None)
+        self._encoder.close()
 
     def _join(self, track: PacketTrack) -> None:
         self._key_wanted, self._key_at = True, 0.0
@@ -249,6 +250,7 @@ class AudioLine(PacedLine):
     async def close(self) -> None:
         await super().close()
         self.set_source(None)
+        self._encoder.close()
 
     async def _run(self) -> None:
         origin, count = monotonic(), 0

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 from collections.abc import Callable
 
@@ -86,7 +87,7 @@ class SystemChannels:
 
     def register(self, registry: Registry) -> None:
         registry.channel("system:hello", self._hello)
-        registry.channel("system:health", lambda _client, _params: self._health())
+        registry.channel("system:health", self._report)
         registry.channel("system:shutdown", self._stop)
 
     def _hello(self, client: Client, params: SystemHelloParams) -> Hello:
@@ -104,6 +105,10 @@ class SystemChannels:
             calls=self._calls(),
             seq=self._seq(),
         )
+
+    def _report(self, _client: Client, _params: None) -> Health:
+        logger.debug("health asked", tasks=len(asyncio.all_tasks()))
+        return self._health()
 
     def _stop(self, client: Client, _params: None) -> SystemShutdownResult:
         logger.info("client asked for the end", client=client.id)

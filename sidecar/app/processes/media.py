@@ -35,7 +35,7 @@ def make_engine(emit: Callable[[Event], None]) -> Engine:
     from sidecar.capture.catalog import Catalog
     from sidecar.media.engine import Engine
 
-    return Engine(emit, Catalog(), [sys.executable, "-m", RECORD_MODULE, "info"])
+    return Engine(emit, Catalog(), [sys.executable, "-m", RECORD_MODULE, log.level()])
 
 
 class Child:

@@ -9,20 +9,16 @@ from __future__ import annotations
 import asyncio
 import importlib
 import itertools
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import msgspec
 
-from sidecar.app import supervision
+from sidecar.app.services.media_runners import CHILD_MODULE, ChildRunner, InlineRunner, Runner
 from sidecar.errors import Code, SidecarError, UnavailableError
 from sidecar.log import Logger
-from sidecar.media.core import framing
 from sidecar.media.messages import (
     Command,
     Configure,
@@ -36,36 +32,21 @@ from sidecar.media.messages import (
     RecordStop,
     Reply,
     SetSource,
-    Shutdown,
 )
-from sidecar.media.pipes import PipeReader, PipeWriter
 
-CHILD_MODULE = "sidecar.app.processes.media"
 START_TIMEOUT_S = 20.0
 """Loading the codecs takes 0.5 s; a starved machine forty times that."""
-STOP_TIMEOUT_S = 2.0
 REQUEST_TIMEOUT_S = 10.0
 RESTART_DELAYS_S = (0.1, 0.5, 2.0, 10.0, 30.0)
 """After each crash in a row; the last one for all further ones."""
 HEALTHY_S = 30.0
 """A child that was ready for so long starts a new row of crashes."""
-COMMAND_QUEUE_BYTES = 4 * 1024 * 1024
 MAX_REQUESTS = 256
 MAX_POSTPONED = 64
 """Commands kept while there is no child: the opening of a call or two."""
 
 Mode = Literal["child", "inline"]
 Request = SetSource | GetStats | ListDevices | ListScreens | RecordStart | RecordStop
-
-
-class Runner(Protocol):
-    """One run of media, however it runs."""
-
-    def post(self, command: Command) -> None:
-        """Gives it a command."""
-
-    async def stop(self) -> None:
-        """Ends it; returns when it is gone."""
 
 
 class MediaService:
@@ -91,7 +72,7 @@ class MediaService:
     @property
     def pid(self) -> int | None:
         """Of the child; None inline or while there is none."""
-        return self._runner.pid if isinstance(self._runner, _ChildRunner) else None
+        return self._runner.pid if isinstance(self._runner, ChildRunner) else None
 
     async def start(self) -> None:
         """Returns when media takes commands; UnavailableError when it does not come up."""
@@ -147,9 +128,9 @@ class MediaService:
     async def _run(self) -> None:
         if self._mode == "inline":
             module = await asyncio.to_thread(importlib.import_module, CHILD_MODULE)
-            self._runner = _InlineRunner(await asyncio.to_thread(module.make_engine, self._handle))
+            self._runner = InlineRunner(await asyncio.to_thread(module.make_engine, self._handle))
         else:
-            self._runner = _ChildRunner(self._log, self._handle, self._lost)
+            self._runner = ChildRunner(self._log, self._handle, self._lost)
         self._runner.post(self._configure)
         for command in self._postponed:
             self._runner.post(command)
@@ -181,10 +162,9 @@ class MediaService:
         if self._stopping:
             return
         self._log.error("media process died", status=status, crashes=self._crashes)
-        if was_ready:
-            if monotonic() - self._ready_at >= HEALTHY_S:
-                self._crashes = 0
-            self._on_event(MediaLost())
+        if was_ready and monotonic() - self._ready_at >= HEALTHY_S:
+            self._crashes = 0
+        self._on_event(MediaLost())
         self._postponed.clear()  # what was said about the calls that are lost with it
         delay = RESTART_DELAYS_S[min(self._crashes, len(RESTART_DELAYS_S) - 1)]
         self._crashes += 1
@@ -202,79 +182,6 @@ class MediaService:
         for answer in self._waiting.values():
             if not answer.done():
                 answer.set_exception(UnavailableError(why))
-
-
-class _InlineRunner:
-    """The engine in this process."""
-
-    def __init__(self, engine: Any) -> None:
-        self._engine = engine
-
-    def post(self, command: Command) -> None:
-        self._engine.post(command)
-
-    async def stop(self) -> None:
-        await self._engine.close()
-
-
-class _ChildRunner:
-    """A child process, two threads, and the loop they report to."""
-
-    def __init__(
-        self, log: Logger, on_event: Callable[[Event], None], on_lost: Callable[[int | None], None]
-    ) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._on_event = on_event
-        self._on_lost = on_lost
-        self._gone = asyncio.Event()
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", CHILD_MODULE, "info"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            bufsize=0,
-        )
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self.pid = self._process.pid
-        supervision.adopt(self.pid)
-        log.info("media process started", pid=self.pid)
-        self._writer = PipeWriter(os.dup(self._process.stdin.fileno()), COMMAND_QUEUE_BYTES)
-        self._process.stdin.close()
-        self._writer.start()
-        PipeReader(self._process.stdout.fileno(), self._frame, self._ended).start()
-
-    def post(self, command: Command) -> None:
-        if not self._writer.send(framing.frame(command)):
-            self._process.kill()
-
-    async def stop(self) -> None:
-        self.post(Shutdown())
-        self._writer.close()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._gone.wait(), STOP_TIMEOUT_S)
-            return
-        self._process.kill()
-        await self._gone.wait()
-
-    def _frame(self, body: bytes) -> None:
-        event = framing.decode_event(body)
-        self._call(self._on_event, event)
-
-    def _ended(self) -> None:
-        status = self._process.wait()
-        supervision.release(self.pid)
-        self._writer.close()
-        self._call(self._finish, status)
-
-    def _finish(self, status: int) -> None:
-        assert self._process.stdout is not None
-        self._process.stdout.close()
-        self._gone.set()
-        self._on_lost(status)
-
-    def _call(self, function: Callable[..., None], *args: Any) -> None:
-        with suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(function, *args)
 
 
 def _error(wire: dict[str, Any]) -> SidecarError:
