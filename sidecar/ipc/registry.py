@@ -68,14 +68,11 @@ class NoParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The params of a channel that takes none: nil or an empty object."""
 
 
-class Pending:
+class Pending(msgspec.Struct, eq=False):
     """A running call: ``await`` its ``result``, pass it through ``encode``."""
 
-    __slots__ = ("encode", "result")
-
-    def __init__(self, result: Coroutine[Any, Any, Any], encode: Callable[[Any], bytes]) -> None:
-        self.result = result
-        self.encode = encode
+    result: Coroutine[Any, Any, Any]
+    encode: Callable[[Any], bytes]
 
 
 class Stream:
@@ -104,10 +101,13 @@ Outcome = Raw | Pending | Stream
 class _Entry:
     """One channel, its handler if there is one, and its decoder from the first call on."""
 
-    __slots__ = ("decode", "handler", "spec")
+    __slots__ = ("decode", "handler", "open", "permission", "spec", "stream")
 
-    def __init__(self, spec: ChannelSpec) -> None:
+    def __init__(self, spec: ChannelSpec, *, open_to_all: bool) -> None:
         self.spec = spec
+        self.stream = spec.stream
+        self.permission = spec.permission
+        self.open = open_to_all
         self.handler: Callable[[Client, Any], Any] | None = None
         self.decode: Callable[[bytes], Any] | None = None
 
@@ -130,8 +130,9 @@ class Registry:
             channels = CHANNELS
         self._log = log
         self._new_error_id = new_error_id
-        self._open_channels = open_channels
-        self._entries = {name: _Entry(spec) for name, spec in channels.items()}
+        self._entries = {
+            name: _Entry(spec, open_to_all=name in open_channels) for name, spec in channels.items()
+        }
         self._encode = msgspec.msgpack.Encoder().encode
 
     def channel(self, name: str, handler: Callable[[Client, P], object]) -> None:
@@ -167,24 +168,25 @@ class Registry:
         entry = self._entries.get(name)
         if entry is None:
             raise LocalError(f"no channel {name[:64]!r}", code=Code.NOT_IMPLEMENTED)
-        self._permit(client, entry.spec)
+        if not (entry.open or client.admitted) or entry.permission is not None:
+            self._permit(client, entry)
         if entry.handler is None:
             raise LocalError(f"{name} is not implemented", code=Code.NOT_IMPLEMENTED)
         outcome = entry.handler(client, self._params(entry, args))
-        if entry.spec.stream:
+        if entry.stream:
             return Stream(outcome, self._encode)
         if isinstance(outcome, CoroutineType):
             return Pending(outcome, self._encode)
         return Raw(self._encode(outcome))
 
-    def _permit(self, client: Client, spec: ChannelSpec) -> None:
-        if not client.admitted and spec.name not in self._open_channels:
+    def _permit(self, client: Client, entry: _Entry) -> None:
+        if not (entry.open or client.admitted):
             raise DeniedError("say system:hello with a token first", code=Code.POLICY_PERMISSION_MISSING)
-        if spec.permission is not None and spec.permission not in client.permissions:
+        if entry.permission is not None and entry.permission not in client.permissions:
             raise DeniedError(
-                f"{spec.name} needs the permission {spec.permission}",
+                f"{entry.spec.name} needs the permission {entry.permission}",
                 code=Code.POLICY_PERMISSION_MISSING,
-                details={"permission": spec.permission},
+                details={"permission": entry.permission},
             )
 
     def _params(self, entry: _Entry, args: Raw) -> Any:

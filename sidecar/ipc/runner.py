@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import msgspec
@@ -17,16 +17,13 @@ FAIR_ITEMS: Final = 64
 """Items after which a stream lets others run, if nothing else made it wait."""
 
 
-class _Running:
+class _Running(msgspec.Struct, eq=False):
     """The task of one channel, and what its stream waits for."""
 
-    __slots__ = ("doomed", "started", "task", "writable")
-
-    def __init__(self) -> None:
-        self.task: asyncio.Task[None] | None = None
-        self.started = False
-        self.doomed = False
-        self.writable: asyncio.Future[None] | None = None
+    task: asyncio.Task[None] | None = None
+    started: bool = False
+    doomed: bool = False
+    writable: asyncio.Future[None] | None = None
 
     def stop(self) -> None:
         """Cancels the task; one that has not begun is let in to release what it was given."""
@@ -43,14 +40,17 @@ class Runner:
         wire: ServerWire,
         registry: Registry,
         *,
-        client_of: Callable[[bytes], Client],
+        clients: Mapping[bytes, Client],
         is_clogged: Callable[[bytes], bool],
         flush: Callable[[], None],
     ) -> None:
-        """``is_clogged(identity)``: answers wait for that client; ``flush()`` sends what the wire has."""
+        """``is_clogged(identity)``: answers wait for that client; ``flush()`` sends what the wire has.
+
+        ``clients`` are by identity and belong to the caller.
+        """
         self._wire = wire
         self._registry = registry
-        self._client_of = client_of
+        self._clients = clients
         self._is_clogged = is_clogged
         self._flush = flush
         self._running: dict[Channel, _Running] = {}
@@ -88,7 +88,7 @@ class Runner:
     def _start(self, call: Call) -> None:
         channel = call.channel
         try:
-            outcome = self._registry.invoke(self._client_of(channel.peer.identity), call.method, call.args)
+            outcome = self._registry.invoke(self._clients[channel.peer.identity], call.method, call.args)
         except Exception as error:
             self._fail(channel, error, call.method)
             return
@@ -102,7 +102,7 @@ class Runner:
             if isinstance(outcome, Stream)
             else self._answer(channel, running, outcome, call.method)
         )
-        running.task = asyncio.get_running_loop().create_task(work)
+        running.task = asyncio.Task(work, loop=asyncio.get_running_loop())
 
     async def _answer(self, channel: Channel, running: _Running, call: Pending, method: str) -> None:
         running.started = True

@@ -94,14 +94,15 @@ class ZmqServer:
             limits=limits,
             heartbeat_s=heartbeat_s,
         )
+        self._connections: dict[bytes, _Connection] = {}
+        self._clients: dict[bytes, Client] = {}
         self._runner = Runner(
             self._wire,
             registry,
-            client_of=lambda identity: self._connections[identity].client,
+            clients=self._clients,
             is_clogged=self._is_clogged,
             flush=self._flush,
         )
-        self._connections: dict[bytes, _Connection] = {}
         self._by_fd: dict[int, bytes] = {}
         self._clogged: set[bytes] = set()
         self._waiting_total = Total()
@@ -149,7 +150,7 @@ class ZmqServer:
 
     @property
     def clients(self) -> list[Client]:
-        return [connection.client for connection in self._connections.values()]
+        return list(self._clients.values())
 
     @property
     def counters(self) -> Counter[str]:
@@ -195,6 +196,7 @@ class ZmqServer:
             self._client_number += 1
             client = Client(f"c{self._client_number}", self._permissions, admitted=self._admitted)
             outbox = Outbox(self._limits, self._waiting_total)
+            self._clients[identity] = client
             connection = self._connections[identity] = _Connection(identity, fd, client, outbox)
             stale = self._by_fd.pop(fd, None)
             self._by_fd[fd] = identity
@@ -217,7 +219,8 @@ class ZmqServer:
         event = self._wire.receive(identity, payload, self._loop.time())
         if event is not None:
             self._runner.perform(event)
-        self._transmit()
+        if self._wire.outgoing:
+            self._transmit()
 
     def _settle(self) -> bool:
         """After a burst. True when something was sent or will be: tasks that began in it answer next turn."""
@@ -354,6 +357,7 @@ class ZmqServer:
         self._forget(identity)
 
     def _forget(self, identity: bytes) -> None:
+        self._clients.pop(identity, None)
         connection = self._connections.pop(identity, None)
         if connection is None:
             return

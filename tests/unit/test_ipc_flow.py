@@ -65,7 +65,7 @@ def test_a_reader_that_takes_nothing_is_sent_no_more_than_its_window() -> None:
 
 
 def test_silence_of_two_intervals_is_the_end() -> None:
-    life = Liveness(0.0, 5.0)
+    life = Liveness(5.0, 0.0, 0.0)
     assert life.check(4.9) is Verdict.QUIET
     assert life.check(5.0) is Verdict.BEAT
     assert life.check(5.1) is Verdict.QUIET
@@ -74,14 +74,14 @@ def test_silence_of_two_intervals_is_the_end() -> None:
 
 
 def test_anything_heard_starts_the_silence_anew() -> None:
-    life = Liveness(0.0, 5.0)
+    life = Liveness(5.0, 0.0, 0.0)
     life.heard(9.0)
     assert life.check(18.9) is Verdict.BEAT
     assert life.check(19.1) is Verdict.LOST
 
 
 def test_I04_time_in_which_we_did_not_run_is_not_silence() -> None:
-    life = Liveness(0.0, 5.0)
+    life = Liveness(5.0, 0.0, 0.0)
     life.excuse(30.0)
     assert life.check(31.0) is Verdict.BEAT
     assert life.check(40.1) is Verdict.LOST

@@ -84,7 +84,7 @@ class ClientWire:
     def open(self, method: str, args: tuple[object, ...], now: float, window: int = WINDOW) -> Request:
         """Starts a call or a stream: which of the two, the first answer tells."""
         message_id = self._ids()
-        request = Request(messages.encode(message_id), Liveness(now, self._heartbeat_s), Window(window))
+        request = Request(messages.encode(message_id), Liveness(self._heartbeat_s, now, now), Window(window))
         self._requests[request.id] = request
         self._sweep.wake(now)
         self._outgoing.append(messages.serialise(message_id, method, args))

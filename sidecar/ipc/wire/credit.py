@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
+
 MAX_CREDIT: Final = 16_384
 """Items; what a receiver may have granted and not yet received. Larger grants are cut: credit is a promise of
 the receiver's memory, but what was sent against it waits in ours."""
@@ -15,13 +17,10 @@ WINDOW: Final = 128
 """Items our own client grants: enough to keep a local stream busy, little enough to stop it quickly."""
 
 
-class Allowance:
+class Allowance(msgspec.Struct, eq=False):
     """The sender's side: how much may still be sent."""
 
-    __slots__ = ("left",)
-
-    def __init__(self) -> None:
-        self.left = 1
+    left: int = 1
 
     def add(self, granted: object) -> bool:
         """Takes a grant as it came off the wire; False when it is none."""

@@ -36,10 +36,7 @@ class Directory:
             "_zerorpc_help": lambda args: self._method(args).doc,
             "_zerorpc_args": lambda args: self._argspec(self._method(args)),
         }
-
-    def knows(self, method: str) -> bool:
-        """Whether ``method`` is a builtin."""
-        return method in self._builtins
+        self.builtins = frozenset(self._builtins)
 
     def answer(self, method: str, args: Raw) -> Any:
         """The result of one builtin; raises ``LocalError`` for a wrong argument."""

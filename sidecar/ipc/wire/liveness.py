@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import Enum
 from typing import Final
 
+import msgspec
+
 INTERVAL_S: Final = 5.0
 """Seconds; the default of both stock implementations."""
 
@@ -20,30 +22,27 @@ class Verdict(Enum):
     LOST = "lost"
 
 
-class Liveness:
-    """Last sign of the peer and the next sign of ours."""
+class Liveness(msgspec.Struct, eq=False):
+    """Last sign of the peer and the last of ours; both begin when the channel is opened."""
 
-    __slots__ = ("_interval", "_last_heard", "_next_beat")
-
-    def __init__(self, now: float, interval_s: float) -> None:
-        self._interval = interval_s
-        self._last_heard = now
-        self._next_beat = now + interval_s
+    interval_s: float
+    last_heard: float
+    last_beat: float
 
     def heard(self, now: float) -> None:
         """Anything arrived on the channel."""
-        self._last_heard = now
+        self.last_heard = now
 
     def excuse(self, late_s: float) -> None:
         """Time in which we did not listen does not count as silence."""
-        self._last_heard += late_s
+        self.last_heard += late_s
 
     def check(self, now: float) -> Verdict:
-        if now > self._last_heard + 2 * self._interval:
+        if now > self.last_heard + 2 * self.interval_s:
             return Verdict.LOST
-        if now < self._next_beat:
+        if now < self.last_beat + self.interval_s:
             return Verdict.QUIET
-        self._next_beat = now + self._interval
+        self.last_beat = now
         return Verdict.BEAT
 
 

@@ -49,17 +49,14 @@ class Peer:
         self.channels: dict[bytes, Channel] = {}
 
 
-class Channel:
+class Channel(msgspec.Struct, eq=False):
     """One open call or stream."""
 
-    __slots__ = ("allowance", "id", "liveness", "open", "peer")
-
-    def __init__(self, peer: Peer, channel_id: bytes, liveness: Liveness) -> None:
-        self.peer = peer
-        self.id = channel_id
-        self.liveness = liveness
-        self.allowance = Allowance()
-        self.open = True
+    peer: Peer
+    id: bytes
+    liveness: Liveness
+    allowance: Allowance
+    open: bool = True
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -115,7 +112,8 @@ class ServerWire:
         self._sweep = Sweep(heartbeat_s)
         self._peers: dict[bytes, Peer] = {}
         self._open = 0
-        self._outgoing: list[Outgoing] = []
+        self.outgoing: list[Outgoing] = []
+        """Waits for ``take_outgoing``."""
 
     # -- connections
 
@@ -165,20 +163,28 @@ class ServerWire:
         if not channel_id:
             raise Malformed("no-message-id")
         peer = self._peers.get(identity)
-        problem = self._objection(peer, channel_id, size)
-        if problem is not None:
-            self._refuse(identity, channel_id, *problem)
-            return None
-        if self._directory.knows(message.name):
+        limits = self._limits
+        if (
+            peer is None
+            or size > limits.request_bytes
+            or len(peer.channels) >= limits.channels_per_client
+            or self._open >= limits.channels
+        ):
+            problem = self._objection(peer, channel_id, size)
+            if problem is not None:
+                self._refuse(identity, channel_id, *problem)
+                return None
+        if message.name in self._directory.builtins:
             self._answer_builtin(identity, channel_id, message)
             return None
         if peer is None or channel_id in peer.channels:
             self.counters["repeated-message-id"] += 1
             return None
-        channel = Channel(peer, channel_id, Liveness(now, self._heartbeat_s))
-        peer.channels[channel_id] = channel
+        if not self._open:
+            self._sweep.wake(now)
         self._open += 1
-        self._sweep.wake(now)
+        channel = Channel(peer, channel_id, Liveness(self._heartbeat_s, now, now), Allowance())
+        peer.channels[channel_id] = channel
         return Call(channel, message.name, message.args)
 
     def _objection(self, peer: Peer | None, channel_id: bytes, size: int) -> tuple[Code, str] | None:
@@ -256,9 +262,9 @@ class ServerWire:
 
     def take_outgoing(self) -> list[Outgoing]:
         """What is to be sent, in order; each message is handed out once."""
-        outgoing = self._outgoing
+        outgoing = self.outgoing
         if outgoing:
-            self._outgoing = []
+            self.outgoing = []
         return outgoing
 
     def apology(self, channel_id: bytes) -> bytes:
@@ -286,7 +292,7 @@ class ServerWire:
                 verdict = channel.liveness.check(now)
                 if verdict is Verdict.BEAT:
                     beat = messages.serialise(self._ids(), messages.HEARTBEAT, (0,), channel.id)
-                    self._outgoing.append(Outgoing(peer.identity, beat, b""))
+                    self.outgoing.append(Outgoing(peer.identity, beat, b""))
                 elif verdict is Verdict.LOST:
                     lost.append(self._lose(channel, Why.LOST))
         return lost
@@ -310,7 +316,7 @@ class ServerWire:
 
     def _send(self, identity: bytes, channel_id: bytes, name: str, args: object) -> None:
         payload = messages.serialise(self._ids(), name, args, channel_id)
-        self._outgoing.append(Outgoing(identity, payload, channel_id))
+        self.outgoing.append(Outgoing(identity, payload, channel_id))
 
     def _refuse(self, identity: bytes, channel_id: bytes, code: Code, message: str) -> None:
         self.counters[f"refused-{code.value}"] += 1
