@@ -96,14 +96,12 @@ class Process:
 
     async def kill(self) -> None:
         """Ends it and its children the hard way, if they have not ended."""
-        for process in [
-            *self.children(),
-            *([psutil.Process(self.pid)] if psutil.pid_exists(self.pid) else []),
-        ]:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
+        children = self.children()
         with suppress(ProcessLookupError):
             self.process.kill()
+        for child in children:
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
         await self.exit_code()
 
     async def _read_log(self) -> None:
@@ -151,12 +149,16 @@ class Sidecar(Process):
 
     async def healthy(self) -> Record:
         """Waits until health has no problem; it is asked again as fast as it answers."""
-        async with asyncio.timeout(DEADLINE_S):
-            while True:
-                health = await self.call("system:health")
-                if health["status"] == "ok":
-                    return dict(health)
-                await asyncio.sleep(0.02)
+        health: Record = {}
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                while health.get("status") != "ok":
+                    await asyncio.sleep(0.02)
+                    health = await self.call("system:health")
+        except TimeoutError:
+            tail = "\n".join(self.raw_log[-30:])
+            raise AssertionError(f"not healthy within {DEADLINE_S} s: {health}; its log:\n{tail}") from None
+        return health
 
     async def end(self) -> int:
         """Closes stdin and waits."""
