@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from msgspec import Raw
@@ -12,6 +12,7 @@ from msgspec import Raw
 from sidecar.errors import UnavailableError
 from sidecar.ipc.registry import Client, Pending, Registry, Stream
 from sidecar.ipc.wire.server import Call, Channel, Event, ServerWire, Writable
+from sidecar.ipc.workers import Workers
 
 FAIR_ITEMS: Final = 64
 """Items after which a stream lets others run, if nothing else made it wait."""
@@ -20,16 +21,25 @@ FAIR_ITEMS: Final = 64
 class _Running(msgspec.Struct, eq=False):
     """The task of one channel, and what its stream waits for."""
 
-    task: asyncio.Task[None] | None = None
-    started: bool = False
+    task: asyncio.Task[Any] | None = None
     doomed: bool = False
+    cancelled: bool = False
     writable: asyncio.Future[None] | None = None
 
+    def begin(self) -> None:
+        self.task = asyncio.current_task()
+
     def stop(self) -> None:
-        """Cancels the task; one that has not begun is let in to release what it was given."""
-        self.doomed = True
-        if self.started and self.task is not None:
-            self.task.cancel()
+        """Cancels the work; what has not begun is let in to release what it was given."""
+        if not self.doomed:
+            self.doomed = True
+            if self.task is not None and self.task is not asyncio.current_task():
+                self.cancelled = self.task.cancel()
+
+    def end(self) -> None:
+        """The task goes on to other work: a cancellation that is still counted was for this one."""
+        if self.cancelled and self.task is not None:
+            self.task.uncancel()
 
 
 class Runner:
@@ -54,6 +64,7 @@ class Runner:
         self._is_clogged = is_clogged
         self._flush = flush
         self._running: dict[Channel, _Running] = {}
+        self._workers = Workers()
         self._closing = False
         self.started = 0
         """Tasks so far."""
@@ -82,8 +93,7 @@ class Runner:
         self._closing = True
         for running in self._running.values():
             running.stop()
-        tasks = [running.task for running in self._running.values() if running.task is not None]
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._workers.close()
 
     def _start(self, call: Call) -> None:
         channel = call.channel
@@ -102,10 +112,10 @@ class Runner:
             if isinstance(outcome, Stream)
             else self._answer(channel, running, outcome, call.method)
         )
-        running.task = asyncio.Task(work, loop=asyncio.get_running_loop())
+        self._workers.start(work)
 
     async def _answer(self, channel: Channel, running: _Running, call: Pending, method: str) -> None:
-        running.started = True
+        running.begin()
         try:
             if running.doomed:
                 call.result.close()
@@ -113,15 +123,15 @@ class Runner:
             self._wire.ok(channel, Raw(call.encode(await call.result)))
         except asyncio.CancelledError as cancelled:
             self._on_cancelled(channel, method, cancelled)
-            raise
         except Exception as error:
             self._fail(channel, error, method)
         finally:
             self._running.pop(channel, None)
+            running.end()
             self._flush()
 
     async def _pump(self, channel: Channel, running: _Running, stream: Stream, method: str) -> None:
-        running.started = True
+        running.begin()
         try:
             if running.doomed:
                 return
@@ -137,13 +147,19 @@ class Runner:
             self._wire.done(channel)
         except asyncio.CancelledError as cancelled:
             self._on_cancelled(channel, method, cancelled)
-            raise
         except Exception as error:
             self._fail(channel, error, method)
         finally:
             self._running.pop(channel, None)
+            running.end()
             self._flush()
+            await self._close(stream, method)
+
+    async def _close(self, stream: Stream, method: str) -> None:
+        try:
             await stream.close()
+        except Exception as error:
+            self._registry.failure(error, method)
 
     async def _writable(self, channel: Channel, running: _Running) -> None:
         while channel.open and (channel.allowance.left <= 0 or self._is_clogged(channel.peer.identity)):
