@@ -9,7 +9,7 @@ import pytest
 
 from sidecar.app.channels.call import CallChannels
 from sidecar.errors import SidecarError, UnavailableError
-from sidecar.ipc.registry import Client, Registry
+from sidecar.ipc.registry import Client, Pending, Registry
 from sidecar.log import Logger
 from sidecar.media import messages as m
 from sidecar.schema import CHANNELS, Permission
@@ -34,7 +34,7 @@ class Caller:
 
     async def __call__(self, name: str, params: Any = None) -> Any:
         outcome = self.registry.invoke(self.client, name, msgspec.Raw(msgspec.msgpack.encode([params])))
-        raw = outcome if isinstance(outcome, msgspec.Raw) else await outcome
+        raw = outcome.encode(await outcome.result) if isinstance(outcome, Pending) else outcome
         result = msgspec.msgpack.decode(raw)
         msgspec.convert(result, CHANNELS[name].result)
         return result
