@@ -332,7 +332,7 @@ async def test_I09_kill_9_of_the_parent_leaves_no_process_of_ours(tmp_path: Path
     """Also when a brother still holds our stdin open: then the parent's pid is what tells."""
     code = PARENT
     if inherited:
-        brother = "subprocess.Popen(['sleep', '60'], pass_fds=(child.stdin.fileno(),))"
+        brother = "subprocess.Popen(['sleep', '60'], pass_fds=(child.stdin.fileno(),), stdout=-3, stderr=-3)"
         code = code.replace("print(", brother + "; print(")
     pipe = asyncio.subprocess.PIPE
     parent = await asyncio.create_subprocess_exec(
