@@ -31,7 +31,8 @@ class ZapHandler:
         status, text = (b"200", b"") if self._permits(request) else (b"400", b"key not allowed")
         if status != b"200":
             self.refused += 1
-            self._log.warning("foreign client refused", count=self.refused)
+            if self.refused & (self.refused - 1) == 0:  # powers of two: libzmq clients try again for ever
+                self._log.warning("foreign client refused", count=self.refused)
         self._socket.send_multipart([_VERSION, request_id, status, text, b"", b""], zmq.NOBLOCK)
         self._loop_socket.sent()
 

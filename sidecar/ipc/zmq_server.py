@@ -104,6 +104,8 @@ class ZmqServer:
             flush=self._flush,
         )
         self._by_fd: dict[int, bytes] = {}
+        self._closed_unread: set[int] = set()
+        """Descriptors of connections that ended before their first message was read, if they sent one."""
         self._clogged: set[bytes] = set()
         self._waiting_total = Total()
         self._client_number = 0
@@ -203,7 +205,10 @@ class ZmqServer:
             if stale is not None:
                 self._gone(stale)
             self._log.info("client connected", client=client.id, clients=len(self._connections))
-            return connection
+            if fd in self._closed_unread:
+                self._closed_unread.discard(fd)
+                self._send(connection, self._wire.probe())  # says EHOSTUNREACH if it is that connection
+            return self._connections.get(identity)
         return None
 
     def _handle(self, identity: bytes, connection: _Connection | None, payload: bytes) -> None:
@@ -340,6 +345,8 @@ class ZmqServer:
             identity = self._by_fd.get(fd)
             if identity is not None:
                 self._gone(identity)
+            else:
+                self._closed_unread.add(fd)
         else:
             self._wire.counters["handshake-refused"] += 1
 

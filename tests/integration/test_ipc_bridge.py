@@ -9,6 +9,7 @@ import time
 from contextlib import aclosing
 from pathlib import Path
 
+import psutil
 import pytest
 import zmq
 
@@ -193,6 +194,39 @@ async def test_a_killed_client_is_noticed_at_once_and_its_work_cancelled() -> No
         assert len(bridge.server.clients) == 1
         assert await other.call("echo", {"text": "b"}) == "b"
         other.close()
+
+
+async def test_clients_that_left_before_they_were_read_are_not_kept() -> None:
+    bound = bind_ipc()
+    early = [RawClient(bound.endpoint) for _ in range(10)]
+    for number, raw in enumerate(early):
+        raw.send((b"junk", b"\x93\x81\xaamessage_id\xa1m\xa4hang\x91\xc0")[number % 2])
+    for raw in early:
+        raw.socket.close(10_000)
+        raw.context.term()
+    async with lab(bound) as bridge:
+        client = bridge.client()
+        assert await client.call("echo", {"text": "a"}) == "a"
+        assert len(bridge.server.clients) == 1
+        assert bridge.server.active == 0
+        client.close()
+
+
+async def test_clients_that_come_and_go_leave_nothing() -> None:
+    async with lab() as bridge:
+        process = psutil.Process()
+        counts = []
+        for turn in range(60):
+            client = bridge.client()
+            assert await client.call("later", {"text": "a"}) == "a"
+            assert [n async for n in client.stream("count", {"size": 3})] == [0, 1, 2]
+            client.close()
+            assert (await asyncio.wait_for(bridge.gone.get(), DEADLINE_S)).id == f"c{turn + 1}"
+            counts.append((process.num_fds(), process.num_threads(), len(asyncio.all_tasks())))
+        early, late = counts[10], counts[-1]
+        assert late[0] - early[0] <= 3, "descriptors; libzmq closes the last ones a moment later"
+        assert late[1:] == early[1:], "threads and tasks"
+        assert bridge.server.clients == []
 
 
 async def test_I04_a_silent_client_loses_its_stream_and_leaves_no_task() -> None:

@@ -8,6 +8,7 @@ of ZeroMQ on an asyncio loop. Each says its endpoint once bound and ends with it
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -96,6 +97,8 @@ async def echo(endpoint: str) -> None:
 def stock(endpoint: str) -> None:
     import gevent
     import zerorpc
+
+    logging.disable(logging.WARNING)  # it warns of every grant that crosses the end of a stream
 
     class Methods:
         def echo(self, params: Any) -> Any:

@@ -28,6 +28,7 @@ from sidecar.ipc.wire.messages import Malformed, Message, MessageIds
 MAX_TEXT = 1000
 """Characters of an error's message."""
 
+_NO_CHANNEL = messages.encode("")
 _decode_list = msgspec.msgpack.Decoder(list[int]).decode
 
 
@@ -272,6 +273,10 @@ class ServerWire:
         return messages.serialise(
             self._ids(), messages.ERR, (Code.RESOURCE, "answers wait unread by this client", ""), channel_id
         )
+
+    def probe(self) -> bytes:
+        """A heartbeat of no channel: every client ignores it, and sending it shows whether one is there."""
+        return messages.serialise(self._ids(), messages.HEARTBEAT, (0,), _NO_CHANNEL)
 
     # -- time
 
