@@ -31,6 +31,7 @@ class LoopSocket:
         self._settle = settle
         self._loop = asyncio.get_running_loop()
         self._checking = False
+        self._poll = [(socket, int(zmq.POLLIN))]
         self._in_burst = False
         self._closed = False
         self._fd = socket.fileno()
@@ -69,10 +70,14 @@ class LoopSocket:
         """Whether more may be waiting: the cap was reached, or something was sent after the last look."""
         receive, emptied = self._receive, False
         try:
-            for _ in range(BURST):
+            for number in range(BURST):
                 receive()
                 if self._closed:
                     return False
+                # One message is the usual burst, and asking costs a third of the exception.
+                if number == 0 and not zmq.zmq_poll(self._poll, 0):
+                    emptied = True
+                    break
         except zmq.Again:
             emptied = True
         sent = self._settle is not None and self._settle()
