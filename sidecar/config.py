@@ -56,10 +56,10 @@ class MediaConfig(NamedTuple):
     """Networks in CIDR form that may be gathered on; none named means all but loopback."""
     file_folders: tuple[str, ...] = ()
     """Absolute folders that ``file:`` sources may be under."""
-    camera: str = "pattern:"
-    """What a video call starts with: ``pattern:``, ``file:``, ``null:``."""
-    microphone: str = "tone:440"
-    """What a call starts with: ``tone:``, ``file:``, ``null:``."""
+    camera: str = "null:"
+    """What a video call starts with: ``pattern:``, ``file:<path>``, or ``null:`` for black."""
+    microphone: str = "null:"
+    """What a call starts with: ``tone:``, ``file:<path>``, ``pulse:<name>``, or ``null:`` for silence."""
     display: str | None = None
     """X display whose screens can be shared; None means that of the environment."""
 

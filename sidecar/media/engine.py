@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import threading
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -57,6 +58,14 @@ MAX_LINKS = 64
 Request = SetSource | GetStats | ListDevices | ListScreens | RecordStart | RecordStop
 
 
+def _full_pool() -> ThreadPoolExecutor:
+    """All threads now, not one at some later call: what a process holds then changes with its calls only."""
+    pool, all_there = ThreadPoolExecutor(POOL_THREADS, "media"), threading.Barrier(POOL_THREADS)
+    for _ in range(POOL_THREADS):
+        pool.submit(all_there.wait)
+    return pool
+
+
 class Engine:
     """``post`` never blocks and never raises: what goes wrong is reported as an event."""
 
@@ -65,7 +74,7 @@ class Engine:
         self._record_argv = record_argv
         self._recordings: dict[str, Recording] = {}
         self._catalog = catalog
-        self._pool = ThreadPoolExecutor(POOL_THREADS, "media")
+        self._pool = _full_pool()
         self._calls: dict[str, Call] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._ticker: asyncio.Task[None] | None = None
