@@ -53,8 +53,10 @@ class Runner:
         clients: Mapping[bytes, Client],
         is_clogged: Callable[[bytes], bool],
         flush: Callable[[], None],
+        flush_soon: Callable[[], None],
     ) -> None:
-        """``is_clogged(identity)``: answers wait for that client; ``flush()`` sends what the wire has.
+        """``is_clogged(identity)``: answers wait for that client; ``flush()`` sends what the wire has,
+        ``flush_soon()`` before the loop sleeps.
 
         ``clients`` are by identity and belong to the caller.
         """
@@ -63,6 +65,7 @@ class Runner:
         self._clients = clients
         self._is_clogged = is_clogged
         self._flush = flush
+        self._flush_soon = flush_soon
         self._running: dict[Channel, _Running] = {}
         self._workers = Workers()
         self._closing = False
@@ -128,7 +131,7 @@ class Runner:
         finally:
             self._running.pop(channel, None)
             running.end()
-            self._flush()
+            self._flush_soon()
 
     async def _pump(self, channel: Channel, running: _Running, stream: Stream, method: str) -> None:
         running.begin()

@@ -102,6 +102,7 @@ class ZmqServer:
             clients=self._clients,
             is_clogged=self._is_clogged,
             flush=self._flush,
+            flush_soon=self._flush_soon,
         )
         self._by_fd: dict[int, bytes] = {}
         self._closed_unread: set[int] = set()
@@ -129,7 +130,7 @@ class ZmqServer:
         self._zap = ZapHandler(bound.zap, bound.allowed, self._log) if bound.zap is not None else None
         self._monitor_socket = bound.monitor
         self._monitor = LoopSocket(bound.monitor, self._receive_monitor)
-        self._socket = LoopSocket(bound.router, self._receive, self._settle)
+        self._socket = LoopSocket(bound.router, self._receive, self._settle, self._transmit)
         return bound.endpoint
 
     async def stop(self) -> None:
@@ -236,6 +237,11 @@ class ZmqServer:
         return began or bool(self._clogged)
 
     # -- sending
+
+    def _flush_soon(self) -> None:
+        """Answers of one burst leave together: the thread that writes them is woken once."""
+        if not self._socket.flush_due:
+            self._flush()
 
     def _flush(self) -> None:
         """Sends from outside a burst."""

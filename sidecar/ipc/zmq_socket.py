@@ -19,16 +19,21 @@ BURST: Final = 64
 class LoopSocket:
     """Calls ``receive`` while there is something; it takes one message and raises ``zmq.Again`` at the end.
 
-    ``settle`` runs after each burst, whatever it received: the place to send what has come up. It returns
-    whether it sent anything.
+    ``settle`` runs after each burst, whatever it received. It returns whether something was sent or will be;
+    then ``flush`` runs in the next turn, after what the burst has started: the place to send all of that.
     """
 
     def __init__(
-        self, socket: zmq.Socket[bytes], receive: Callable[[], None], settle: Callable[[], bool] | None = None
+        self,
+        socket: zmq.Socket[bytes],
+        receive: Callable[[], None],
+        settle: Callable[[], bool] | None = None,
+        flush: Callable[[], None] | None = None,
     ) -> None:
         self._socket = socket
         self._receive = receive
         self._settle = settle
+        self._flush = flush
         self._loop = asyncio.get_running_loop()
         self._checking = False
         self._poll = [(socket, int(zmq.POLLIN))]
@@ -44,6 +49,11 @@ class LoopSocket:
             self._checking = True
             self._loop.call_soon(self._check)
 
+    @property
+    def flush_due(self) -> bool:
+        """Whether ``flush`` will run before the loop sleeps."""
+        return self._checking
+
     def close(self) -> None:
         """Stops watching; the socket itself is the caller's."""
         if not self._closed:
@@ -52,6 +62,8 @@ class LoopSocket:
 
     def _check(self) -> None:
         self._checking = False
+        if self._flush is not None and not self._closed:
+            self._flush()
         if not self._closed and int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
             self._on_readable()
 

@@ -47,6 +47,7 @@ class Rig:
             clients={b"A": Client("c1", frozenset())},
             is_clogged=lambda _: self.clogged,
             flush=lambda: None,
+            flush_soon=lambda: None,
         )
 
     async def later(self, _: Client, __: None) -> int:

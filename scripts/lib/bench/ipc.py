@@ -19,7 +19,7 @@ PATIENCE_S = 120
 
 
 def run(options: Options) -> Report:
-    rounds = 15 if options.long else 5
+    rounds = 25 if options.long else 9
     sizes = {"warmup": 2000, "calls": 2000, "batch": 10_000, "callers": CALLERS, "items": 10_000}
     with tempfile.TemporaryDirectory(prefix="aleph-bench-") as place:
         sides = {
