@@ -19,7 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from bench.report import Aim, Options, Report, row
+from bench.report import Aim, Options, Report, machine, row
 from tests.sidecars import Sidecar, pair, relay
 
 CALLS = 10
@@ -110,17 +110,18 @@ def run(options: Options) -> Report:
     peer = f"bare pair, aiortc {version('aiortc')}"
     return Report(
         "setup",
+        machine(),
         [
             row(
                 "initiate to first picture, warm",
                 "ms",
                 statistics.median(ours[1:]),
-                peer,
-                statistics.median(bare[1:]),
-                Aim(most=2.0),
+                peer=peer,
+                peer_value=statistics.median(bare[1:]),
+                aim=Aim(most=2.0),
             ),
-            row("slowest warm call", "ms", max(ours[1:]), peer, max(bare[1:])),
-            row("first call", "ms", ours[0], peer, bare[0]),
+            row("slowest warm call", "ms", max(ours[1:]), peer=peer, peer_value=max(bare[1:])),
+            row("first call", "ms", ours[0], peer=peer, peer_value=bare[0]),
         ],
         [f"medians of {len(ours) - 1} interleaved warm calls, 640x360 VP8 and Opus on loopback"],
     )
