@@ -21,7 +21,7 @@ from sidecar.calls import effects as f
 from sidecar.calls import events as e
 from sidecar.calls.machine import Call
 from sidecar.calls.rules import Rules
-from sidecar.calls.states import Side, State
+from sidecar.calls.states import ESTABLISHED, Side, State
 from sidecar.calls.switchboard import Switchboard
 from sidecar.errors import SidecarError
 from sidecar.schema import CallType, EndReason
@@ -31,6 +31,7 @@ from tests.calls_lab import T0, WALL_MS
 NODES = ("alice", "bob")
 OTHER = {"alice": "bob", "bob": "alice"}
 PEER_CAUSES = {"signal reject", "signal busy", "signal cancel", "signal end", "signal invite"}
+"""What a peer has said, by the cause of the move."""
 MIRROR = {EndReason.LOCAL_HANGUP: EndReason.REMOTE_HANGUP}
 Action = tuple[str, ...]
 
@@ -51,7 +52,7 @@ class Node:
     rings: Counter[str] = field(default_factory=Counter)
     ends: dict[str, tuple[EndReason, bool]] = field(default_factory=dict)
     """Why each call ended here, and whether it was the peer that said so."""
-    cause: str = ""
+    records: Counter[str] = field(default_factory=Counter)
     accepted: frozenset[str] = frozenset()
     sessions: frozenset[str] = frozenset()
     dead: bool = False
@@ -64,7 +65,11 @@ class World:
         rules = rules or Rules(strangers_ring=relation is e.Relation.STRANGER)
         self.relation = relation
         self.now = T0
-        self.nodes = {name: Node(Switchboard(rules, name, name)) for name in NODES}
+        self.nodes = {
+            name: Node(Switchboard(rules, name, name, public_key=name, device=f"{name}-device"))
+            for name in NODES
+        }
+        self.said: Counter[str] = Counter()
         self.bag: list[tuple[str, Signal]] = []
         self.budget: Counter[str] = Counter()
         self.serial = 0
@@ -75,6 +80,7 @@ class World:
         twin.nodes = {name: _fork_node(node) for name, node in self.nodes.items()}
         twin.bag = list(self.bag)
         twin.budget = self.budget.copy()
+        twin.said = self.said.copy()
         return twin
 
     # --- choices ---
@@ -130,7 +136,8 @@ class World:
         node.dead, node.media = True, Media()
         for (call_id, gen), stage in far.media.open.items():
             if stage == "up":
-                far.media.waiting.append(e.PeerLiveness(call_id=call_id, user_id=name, gen=gen, lost=True))
+                lost = e.PeerLiveness(call_id=call_id, user_id=name, gen=gen, level=e.Level.LOST)
+                far.media.waiting.append(lost)
 
     def alive(self) -> Iterator[tuple[str, Node]]:
         return ((name, node) for name, node in self.nodes.items() if not node.dead)
@@ -164,6 +171,7 @@ class World:
                 relation=self.relation,
                 session=f"{self.serial:032x}",
                 at_ms=self._unix_ms(),
+                devices=(f"{OTHER[name]}-device",),
             )
         else:
             call_id = list(self.nodes[name].board._calls)[-1]
@@ -230,7 +238,10 @@ class World:
     def _sent(self, name: str, node: Node, effect: f.SendSignal) -> None:
         if self.relation is e.Relation.STRANGER and effect.call_id not in node.accepted:
             caller = effect.call_id.startswith(f"call_{name}")
-            assert caller or effect.kind is Kind.REJECT, "a stranger learnt something before the user acted"
+            assert caller or effect.kind is Kind.REJECT or _has_called(node), (
+                "a stranger learnt something before the user acted"
+            )
+        self.said[name] += 1
         signal = Signal(
             kind=effect.kind,
             call_id=effect.call_id,
@@ -240,7 +251,7 @@ class World:
             epoch="epoch",
             gen=effect.gen,
             seq=0,
-            issued_at_ms=self._unix_ms(),
+            issued_at_ms=self._unix_ms() + self.said[name],
             expires_at_ms=self._unix_ms() + round(effect.ttl_s * 1000),
             nonce="",
         )
@@ -253,18 +264,20 @@ class World:
         assert node.rings[effect.call_id] == 1, "it rang twice"
 
     def _ended(self, name: str, node: Node, effect: f.CallEnded) -> None:
-        assert effect.call_id not in node.ends, "a call was recorded twice"
-        by_peer = node.cause in PEER_CAUSES and effect.record.end_reason is not EndReason.BUSY
-        node.ends[effect.call_id] = (effect.record.end_reason, by_peer or node.cause == "signal busy")
+        node.records[effect.call_id] += 1
+        assert node.records[effect.call_id] == 1, "a call was recorded twice"
+        assert effect.record.end_reason is node.ends[effect.call_id][0]
 
     def _moved(self, name: str, node: Node, effect: f.Moved) -> None:
         assert effect.old != State.ENDED.value, "ended is final"
-        node.cause = effect.cause
+        if effect.new == State.ENDED.value:
+            reason = EndReason(effect.reason)
+            own = reason in (EndReason.BUSY, EndReason.GLARE) and effect.cause == "signal invite"
+            node.ends[effect.call_id] = (reason, effect.cause in PEER_CAUSES and not own)
 
     def _opened(self, name: str, node: Node, effect: f.OpenCall) -> None:
-        assert effect.call_id.startswith(f"call_{name}") or effect.call_id in node.accepted, (
-            "capture before accept"
-        )
+        outgoing = effect.call_id.startswith(f"call_{name}")
+        assert outgoing or effect.call_id in node.accepted or _has_called(node), "capture before accept"
         assert effect.call_id not in node.media.captured
         node.media.captured |= {effect.call_id}
 
@@ -331,7 +344,8 @@ class World:
             for call_id, call in node.board._calls.items():
                 assert (call_id in live) == (not call.ended)
                 assert (call_id in node.ends) == call.ended
-                assert (call.deadline is None) == (call.state in (State.ACTIVE, State.ENDED))
+                if call.state not in ESTABLISHED:
+                    assert (call.deadline is None) == call.ended
                 assert call.opened == (call_id in node.media.captured) or call.ended
                 if call.ended:
                     assert call.reason is node.ends[call_id][0]
@@ -391,6 +405,11 @@ class World:
         return nodes, bag, self.now, frozenset(self.budget.items()), self.lossy
 
 
+def _has_called(node: Node) -> bool:
+    """A call of our own that crossed the peer's: the peer is welcome, and no accept is needed (C01)."""
+    return any(reason is EndReason.GLARE for reason, _ in node.ends.values())
+
+
 @functools.cache
 def _name(message: e.Event | Signal) -> str:
     return repr(message)
@@ -401,7 +420,18 @@ def _key(event: e.PeerEvent) -> tuple[str, int]:
 
 
 def _call_key(call: Call) -> tuple[Any, ...]:
-    return call.state, call.reason, call.deadline, call.gen, call.offer, call.reached, call.farewells
+    path = call.path and (
+        call.path.current,
+        call.path.building,
+        call.path.down,
+        call.path._offer,
+        call.path.next_deadline(),
+        tuple(call.path._renewed),
+    )
+    return (
+        call.state, call.reason, call.deadline, call.gen, call.offer, call.reached, call.farewells, path,
+        frozenset(call.devices_busy), call.heard_ms,
+    )  # fmt: skip
 
 
 def _fork_node(node: Node) -> Node:
@@ -415,7 +445,7 @@ def _fork_node(node: Node) -> Node:
     twin.board._parked = dict(node.board._parked)
     twin.board.dropped = node.board.dropped.copy()
     twin.media = Media(list(node.media.waiting), dict(node.media.open), node.media.captured)
-    twin.rings, twin.ends = node.rings.copy(), dict(node.ends)
+    twin.rings, twin.ends, twin.records = node.rings.copy(), dict(node.ends), node.records.copy()
     return twin
 
 
@@ -423,6 +453,10 @@ def _fork_call(call: Call) -> Call:
     twin = copy.copy(call)
     twin.me, twin.peer = copy.copy(call.me), copy.copy(call.peer)
     twin.recordings = dict(call.recordings)
+    twin.path = copy.copy(call.path)
+    if twin.path is not None:
+        twin.path._renewed = copy.copy(twin.path._renewed)
+    twin.devices_met, twin.devices_busy = set(call.devices_met), set(call.devices_busy)
     return twin
 
 

@@ -129,7 +129,13 @@ class Node:
             ring_timeout_s=config.calls.ring_timeout_s, connect_timeout_s=config.calls.connect_timeout_s
         )
         return CallsService(
-            Switchboard(rules, self._identity.fingerprint, self._contacts.self_name),
+            Switchboard(
+                rules,
+                self._identity.fingerprint,
+                self._contacts.self_name,
+                public_key=self._identity.pub,
+                device=self._signaling.device,
+            ),
             media=self._media,
             signaling=self._signaling,
             hub=self._hub,

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import msgspec
+
 from sidecar.schema import (
     CallOffer,
+    CallRequest,
     EndReason,
     MediaTrackKind,
     MediaWarning,
@@ -20,10 +23,13 @@ from . import effects as f
 from . import events as e
 from .data import CallData
 from .facts import CALLEE_GEN, CALLER_GEN, digest
+from .path import Path, Say, Step
 from .states import Side
 
-FAREWELLS_MAX = 3
-"""Late accepts that an ended call answers; after that somebody is playing."""
+FAREWELLS_MAX = 8
+"""Late accepts that a call answers; after that somebody is playing."""
+DEVICES_MAX = 16
+"""Devices of one callee that a caller keeps apart."""
 
 
 class Conduct(CallData):
@@ -31,8 +37,19 @@ class Conduct(CallData):
 
     def act(self, event: e.Event | None, now: float) -> list[f.Effect]:
         """Does what the event asks for; a timeout and most ends ask for nothing."""
+        if self.path is not None and isinstance(event, _OF_PATH | None):
+            return self._walk(self.path, event, now)
         action = _ACTIONS.get(type(event))
         return action(self, event, now) if action else []
+
+    def _walk(self, path: Path, event: e.PeerEvent | None, now: float) -> list[f.Effect]:
+        """Rule 7 of the table: the path has the word."""
+        return self._sent(path.handle_timer(now) if event is None else path.handle(event, now))
+
+    def _sent(self, steps: list[Step]) -> list[f.Effect]:
+        return [
+            self.say(step.kind, step.body, gen=step.gen) if isinstance(step, Say) else step for step in steps
+        ]
 
     def dial(self, now: float) -> list[f.Effect]:
         opened = self.open_call()
@@ -40,40 +57,89 @@ class Conduct(CallData):
             return [opened, self.invite(None, now)]
         return [opened, self.open_peer()]
 
-    def ring(self, invitation: e.SignalArrived) -> list[f.Effect]:
-        signal, facts = invitation.signal, self.facts
-        self.peer_device = signal.sender.device
-        if facts.offered and isinstance(signal.body, InviteBody):
+    def invited(self, invitation: e.SignalArrived) -> None:
+        """Remembers what the invitation brought."""
+        signal = invitation.signal
+        self.peer_device, self.peer_epoch = signal.sender.device, signal.epoch
+        self.heard_ms = signal.issued_at_ms
+        if self.facts.offered and isinstance(signal.body, InviteBody):
             self.offer = signal.body.sdp
-        offer = CallOffer(
-            call_id=facts.call_id,
-            from_user_id=facts.peer_id,
-            from_display_name=facts.peer_name,
-            type=facts.call_type,
-            timestamp=signal.issued_at_ms,
-            room_id=facts.room_id,
-            verified=invitation.display_name is not None,
-        )
-        out: list[f.Effect] = [f.Ring(call_id=facts.call_id, offer=offer), self.state_change()]
+
+    def ring(self, invitation: e.SignalArrived) -> list[f.Effect]:
+        """Alerts the user; a stranger's call is shown and makes no noise (D8)."""
+        facts, verified = self.facts, invitation.display_name is not None
+        if facts.silent:
+            return [self._request(invitation.signal.issued_at_ms, verified)]
+        rung = f.Ring(call_id=facts.call_id, offer=self.offer_shown(invitation, waiting=False))
+        out: list[f.Effect] = [rung, self.state_change()]
         if not facts.contact:
             return out
         return [*out, self.say(Kind.RINGING, EmptyBody())]
 
-    def _heard(self, event: e.SignalArrived, _: float) -> list[f.Effect]:
+    def _request(self, at_ms: int, verified: bool) -> f.Effect:
+        facts = self.facts
+        data = CallRequest(
+            call_id=facts.call_id,
+            from_user_id=facts.peer_id,
+            from_display_name=facts.peer_name,
+            type=facts.call_type,
+            timestamp=at_ms,
+            room_id=facts.room_id,
+            verified=verified,
+        )
+        return self.notify("aleph:callRequest", data)
+
+    def offer_shown(self, invitation: e.SignalArrived, *, waiting: bool) -> CallOffer:
+        """The invitation as a front end sees it; ``waiting``: we are in another call."""
+        facts = self.facts
+        return CallOffer(
+            call_id=facts.call_id,
+            from_user_id=facts.peer_id,
+            from_display_name=facts.peer_name,
+            type=facts.call_type,
+            timestamp=invitation.signal.issued_at_ms,
+            room_id=facts.room_id,
+            waiting=waiting or None,
+            verified=invitation.display_name is not None,
+        )
+
+    def _heard(self, event: e.SignalArrived, now: float) -> list[f.Effect]:
         signal = event.signal
+        if self.path is not None:
+            return self._sent(self.path.heard(signal, now))
+        if self.ended:
+            return self._repeat_farewell(signal)
         match signal.body:
-            case AcceptBody() if self.ended:
-                return self._repeat_farewell(signal)
             case AcceptBody():
-                self.peer_device = signal.sender.device
+                self.peer_device, self.peer_epoch = signal.sender.device, signal.epoch
                 self.peer.state = ParticipantState.CONNECTING
-                return self._take_accept(signal.body)
+                others = self.tell_others(EndReason.ANSWERED_ELSEWHERE, signal.sender.device or "")
+                return [*self._take_accept(signal.body), *others]
             case AnswerBody():
                 return [self.apply(signal.body.sdp)]
         self.reached = True
         if signal.kind is Kind.RINGING:
             self.peer.state = ParticipantState.RINGING
+        if signal.kind is Kind.BUSY and not self._others():
+            self.deadline = min(self.facts.ring_until, now + self.rules.busy_grace_s)
         return []
+
+    def _others(self) -> frozenset[str]:
+        """The callee's devices that have not said that they are busy."""
+        return frozenset((self.facts.devices | self.devices_met) - self.devices_busy)
+
+    def all_busy(self, device: str) -> bool:
+        """Whether this ``busy`` speaks for all devices of the callee (C10)."""
+        return bool(self.facts.devices) and self._others() <= {device}
+
+    def note(self, signal: Signal) -> None:
+        """Remembers which device spoke last and what about."""
+        self.heard_ms = max(self.heard_ms, signal.issued_at_ms)
+        device = signal.sender.device or ""
+        if len(self.devices_met) < DEVICES_MAX:
+            self.devices_met.add(device)
+            if signal.kind is Kind.BUSY:
+                self.devices_busy.add(device)
 
     def _take_accept(self, body: AcceptBody) -> list[f.Effect]:
         if body.sdp_type == "answer":
@@ -85,17 +151,32 @@ class Conduct(CallData):
         return [*out, self.open_peer()]
 
     def _repeat_farewell(self, signal: Signal) -> list[f.Effect]:
-        """An accept that crossed our end: whoever accepted has not heard it."""
+        """An accept that crossed our end, or a peer that tries to reconnect: it has not heard the end."""
         if self.farewell is None or self.reason is None or self.farewells >= FAREWELLS_MAX:
             return []
         self.farewells += 1
         self.peer_device = signal.sender.device
-        return [self.say(self.farewell, ReasonBody(reason=self.reason.value))]
+        reason = self.reason
+        if reason is EndReason.DECLINED:
+            return [self.say(Kind.CANCEL, ReasonBody(reason=EndReason.DECLINED_ELSEWHERE.value))]
+        return [self.say(self.farewell, ReasonBody(reason=reason.value))]
+
+    def refuse_late(self, signal: Signal) -> list[f.Effect]:
+        """Another device of the callee accepted after the one that we are with (C08)."""
+        if self.farewells >= FAREWELLS_MAX:
+            return []
+        self.farewells += 1
+        taken = ReasonBody(reason=EndReason.ANSWERED_ELSEWHERE.value, device=self.peer_device or "")
+        told = self.say(Kind.CANCEL, taken)
+        return [msgspec.structs.replace(told, device=signal.sender.device)]
 
     def _answer(self, event: e.Accept, _: float) -> list[f.Effect]:
         self.me.state = ParticipantState.CONNECTING
+        self.owner = event.owner
         if event.listen_only:
             self.me.lines = frozenset()
+        if event.kinds is not None:
+            self.me.lines &= event.kinds
         return [self.open_call(), self.open_peer()]
 
     def _described(self, event: e.LocalDescription, now: float) -> list[f.Effect]:
@@ -113,6 +194,14 @@ class Conduct(CallData):
 
     def _connected(self, _: e.PeerConnected, now: float) -> list[f.Effect]:
         self.started_ms = self.facts.at_ms(now)
+        caller = self.facts.side is Side.CALLER
+        self.path = Path(
+            self.facts.call_id,
+            self.peer.user_id,
+            offerer=caller is self.facts.offered,
+            rules=self.rules.path,
+            current=self.gen,
+        )
         for person in (self.me, self.peer):
             person.state, person.joined_ms = ParticipantState.CONNECTED, self.started_ms
         joined = ParticipantJoined(call_id=self.facts.call_id, participant=self.peer.view())
@@ -123,9 +212,26 @@ class Conduct(CallData):
         if muted == self.me.muted:
             return []
         told = self.media_state(self.me, self.me.lines, muted)
-        if not self.opened:
+        if not self.opened or self.me.held:
             return told
         return [f.SetMuted(call_id=self.facts.call_id, kind=event.kind, muted=event.muted), *told]
+
+    def _hold(self, _: e.Hold, __: float) -> list[f.Effect]:
+        return self._set_held(True)
+
+    def _resume(self, _: e.Resume, __: float) -> list[f.Effect]:
+        return self._set_held(False)
+
+    def _set_held(self, held: bool) -> list[f.Effect]:
+        """On hold every line is silent; what the user muted by hand stays so afterwards."""
+        if self.me.held == held:
+            return []
+        before, self.me.held = self.me.view(), held
+        out: list[f.Effect] = [
+            f.SetMuted(call_id=self.facts.call_id, kind=kind, muted=held or kind in self.me.muted)
+            for kind in MediaTrackKind
+        ]
+        return [*out, *self.media_told(self.me, before)]
 
     def _remote_state(self, event: e.RemoteState, _: float) -> list[f.Effect]:
         said = {
@@ -167,24 +273,23 @@ class Conduct(CallData):
         data = MediaWarning(call_id=event.call_id, code=event.code, user_id=event.user_id)
         return [self.notify("aleph:mediaWarning", data)]
 
-    def _broken(self, _: e.PeerFailed, __: float) -> list[f.Effect]:
-        lost = self.started_ms is not None
-        self.broken_by = EndReason.CONNECTION_LOST if lost else EndReason.CONNECT_FAILED
-        return []
-
     def _delivered(self, _: e.SignalDelivered, __: float) -> list[f.Effect]:
         self.reached = True
         return []
 
 
+_OF_PATH = e.LocalDescription | e.PeerConnected | e.PeerLiveness | e.PeerFailed
+"""What media says about a connection."""
+
 _ACTIONS: Mapping[type[Any], Callable[[Conduct, Any, float], list[f.Effect]]] = {
     e.Accept: Conduct._answer,
+    e.Hold: Conduct._hold,
+    e.Resume: Conduct._resume,
     e.Mute: Conduct._mute,
     e.SignalArrived: Conduct._heard,
     e.SignalDelivered: Conduct._delivered,
     e.LocalDescription: Conduct._described,
     e.PeerConnected: Conduct._connected,
-    e.PeerFailed: Conduct._broken,
     e.RemoteState: Conduct._remote_state,
     e.LineChanged: Conduct._line_changed,
     e.RecordingChanged: Conduct._recording_changed,

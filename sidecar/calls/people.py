@@ -24,12 +24,13 @@ class Person:
     state: ParticipantState
     lines: frozenset[MediaTrackKind]
     muted: frozenset[MediaTrackKind] = frozenset()
+    held: bool = False
     joined_ms: int | None = None
     left_ms: int | None = None
 
     def sends(self, kind: MediaTrackKind) -> bool:
         """Whether others get something to see or hear on that line."""
-        return kind in self.lines and kind not in self.muted
+        return kind in self.lines and kind not in self.muted and not self.held
 
     def view(self) -> CallParticipant:
         """The schema's participant."""

@@ -41,6 +41,10 @@ class Kind(StrEnum):
     """The caller gave up before an accept, or took another device's accept."""
     END = "end"
     """Either side leaves a call."""
+    OFFER = "offer"
+    """The offerer of a connection makes its next generation (D4)."""
+    RESTART = "restart"
+    """The other side of it asks for one; ``gen`` names the generation that is no good any more."""
 
 
 class Body(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
@@ -72,21 +76,29 @@ class AnswerBody(Body, frozen=True, kw_only=True):
     offer_digest: Word
 
 
+class OfferBody(Body, frozen=True):
+    """The offer of the generation that ``gen`` names."""
+
+    sdp: str
+
+
 class ReasonBody(Body, frozen=True, kw_only=True):
     """Reject, busy, cancel, end: ``reason`` is an ``EndReason`` value as the sender sees it.
 
     ``detail``: words of the sender's user for the log of the receiver, at most 256 characters are kept.
+    ``device``: the one device of the receiver that this is not meant for, because it took the call.
     """
 
     reason: Word
     detail: str = ""
+    device: Word = ""
 
 
 class EmptyBody(Body, frozen=True):
-    """Receipt, ringing."""
+    """Receipt, ringing, restart."""
 
 
-AnyBody = InviteBody | AcceptBody | AnswerBody | ReasonBody | EmptyBody
+AnyBody = InviteBody | AcceptBody | AnswerBody | OfferBody | ReasonBody | EmptyBody
 
 BODIES: dict[Kind, type[AnyBody]] = {
     Kind.INVITE: InviteBody,
@@ -98,6 +110,8 @@ BODIES: dict[Kind, type[AnyBody]] = {
     Kind.BUSY: ReasonBody,
     Kind.CANCEL: ReasonBody,
     Kind.END: ReasonBody,
+    Kind.OFFER: OfferBody,
+    Kind.RESTART: EmptyBody,
 }
 
 

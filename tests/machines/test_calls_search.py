@@ -26,6 +26,8 @@ SCENARIOS = {
     "signals are lost and doubled": CALL | {"end bob": 1, "drop": 1, "double": 1},
     "timers run while signals are on their way": CALL | {"end bob": 1, "tick": 2},
     "both call at once": CALL | {"initiate bob": 1},
+    "both call at once, a signal is lost": CALL | {"initiate bob": 1, "drop": 1},
+    "both call at once, and hang up": {"initiate alice": 1, "initiate bob": 1, "end alice": 1},
     "called again after the end": {"initiate alice": 2, "accept bob": 1, "end alice": 1},
     "the callee dies": CALL | {"crash bob": 1},
     "the caller dies": CALL | {"crash alice": 1},
@@ -75,7 +77,7 @@ def test_no_order_of_events_breaks_a_promise(budget: dict[str, int], relation: e
         (State.ACTIVE, Trigger.REMOTE_END),
         (State.INVITING, Trigger.REJECTED),
         (State.ALERTING, Trigger.TIMEOUT),
-        (State.BROKEN, Trigger.TIMEOUT),
+        (State.CONNECTING, Trigger.TIMEOUT),
     ],
 )
 def test_the_search_notices_a_wrong_decision_in_the_table(monkeypatch, state: State, trigger: Trigger):

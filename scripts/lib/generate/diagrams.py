@@ -49,7 +49,7 @@ def _edges() -> list[str]:
 def _public(state: State) -> str:
     if state not in LIVE:
         return "ended, or failed"
-    both = [public_state(state, started=started, reason=None).value for started in (False, True)]
+    both = [public_state(state, started=True, held=held, reason=None).value for held in (False, True)]
     return " or ".join(dict.fromkeys(both))
 
 
