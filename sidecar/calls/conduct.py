@@ -11,11 +11,8 @@ from sidecar.schema import (
     CallOffer,
     CallRequest,
     EndReason,
-    MediaTrackKind,
-    MediaWarning,
     ParticipantJoined,
     ParticipantState,
-    Recording,
 )
 from sidecar.signaling.messages import AcceptBody, AnswerBody, EmptyBody, InviteBody, Kind, ReasonBody, Signal
 
@@ -40,7 +37,9 @@ class Conduct(CallData):
         if self.path is not None and isinstance(event, _OF_PATH | None):
             return self._walk(self.path, event, now)
         action = _ACTIONS.get(type(event))
-        return action(self, event, now) if action else []
+        if action is not None:
+            return action(self, event, now)
+        return (self.own(event) or []) if event is not None else []
 
     def _walk(self, path: Path, event: e.PeerEvent | None, now: float) -> list[f.Effect]:
         """Rule 7 of the table: the path has the word."""
@@ -207,71 +206,8 @@ class Conduct(CallData):
         joined = ParticipantJoined(call_id=self.facts.call_id, participant=self.peer.view())
         return [self.notify("aleph:participantJoined", joined)]
 
-    def _mute(self, event: e.Mute, _: float) -> list[f.Effect]:
-        muted = self.me.muted | {event.kind} if event.muted else self.me.muted - {event.kind}
-        if muted == self.me.muted:
-            return []
-        told = self.media_state(self.me, self.me.lines, muted)
-        if not self.opened or self.me.held:
-            return told
-        return [f.SetMuted(call_id=self.facts.call_id, kind=event.kind, muted=event.muted), *told]
-
-    def _hold(self, _: e.Hold, __: float) -> list[f.Effect]:
-        return self._set_held(True)
-
-    def _resume(self, _: e.Resume, __: float) -> list[f.Effect]:
-        return self._set_held(False)
-
-    def _set_held(self, held: bool) -> list[f.Effect]:
-        """On hold every line is silent; what the user muted by hand stays so afterwards."""
-        if self.me.held == held:
-            return []
-        before, self.me.held = self.me.view(), held
-        out: list[f.Effect] = [
-            f.SetMuted(call_id=self.facts.call_id, kind=kind, muted=held or kind in self.me.muted)
-            for kind in MediaTrackKind
-        ]
-        return [*out, *self.media_told(self.me, before)]
-
     def _remote_state(self, event: e.RemoteState, _: float) -> list[f.Effect]:
-        said = {
-            MediaTrackKind.AUDIO: event.audio,
-            MediaTrackKind.VIDEO: event.video,
-            MediaTrackKind.SCREEN: event.screen,
-        }
-        lines = frozenset(kind for kind, on in said.items() if on)
-        return self.media_state(self.peer, lines, frozenset())
-
-    def _line_changed(self, event: e.LineChanged, _: float) -> list[f.Effect]:
-        lines = self.me.lines | {event.kind} if event.on else self.me.lines - {event.kind}
-        return self.media_state(self.me, lines, self.me.muted)
-
-    def _recording_changed(self, event: e.RecordingChanged, _: float) -> list[f.Effect]:
-        if event.on:
-            self.recordings[event.recording_id] = event.path
-        else:
-            del self.recordings[event.recording_id]
-        return [self._recording(event.recording_id, event.path, event.on, event.duration_ms)]
-
-    def recordings_lost(self) -> list[f.Effect]:
-        """Recordings die with the media process; they are never left looking alive."""
-        lost, self.recordings = self.recordings, {}
-        return [self._recording(recording_id, path, False) for recording_id, path in lost.items()]
-
-    def _recording(self, recording_id: str, path: str, on: bool, duration_ms: int | None = None) -> f.Effect:
-        data = Recording(
-            call_id=self.facts.call_id,
-            user_id=self.me.user_id,
-            recording=on,
-            recording_id=recording_id,
-            path=path,
-            duration_ms=duration_ms,
-        )
-        return self.notify("aleph:recording", data)
-
-    def _warned(self, event: e.MediaWarned, _: float) -> list[f.Effect]:
-        data = MediaWarning(call_id=event.call_id, code=event.code, user_id=event.user_id)
-        return [self.notify("aleph:mediaWarning", data)]
+        return self.heard_state(self.peer, event)
 
     def _delivered(self, _: e.SignalDelivered, __: float) -> list[f.Effect]:
         self.reached = True
@@ -283,15 +219,9 @@ _OF_PATH = e.LocalDescription | e.PeerConnected | e.PeerLiveness | e.PeerFailed
 
 _ACTIONS: Mapping[type[Any], Callable[[Conduct, Any, float], list[f.Effect]]] = {
     e.Accept: Conduct._answer,
-    e.Hold: Conduct._hold,
-    e.Resume: Conduct._resume,
-    e.Mute: Conduct._mute,
     e.SignalArrived: Conduct._heard,
     e.SignalDelivered: Conduct._delivered,
     e.LocalDescription: Conduct._described,
     e.PeerConnected: Conduct._connected,
     e.RemoteState: Conduct._remote_state,
-    e.LineChanged: Conduct._line_changed,
-    e.RecordingChanged: Conduct._recording_changed,
-    e.MediaWarned: Conduct._warned,
 }

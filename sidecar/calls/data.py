@@ -5,21 +5,19 @@ from __future__ import annotations
 import msgspec
 
 from sidecar.schema import (
-    CallParticipant,
     CallSession,
     CallState,
     CallStateChange,
     CallType,
     EndReason,
-    MediaStateChange,
     MediaTrackKind,
     ParticipantState,
-    Value,
 )
 from sidecar.signaling.messages import AnyBody, InviteBody, Kind, ReasonBody
 
 from . import effects as f
 from .facts import CALLEE_GEN, CALLER_GEN, Facts, kinds_of
+from .own_media import OwnMedia
 from .path import Path
 from .people import Person
 from .rules import MESH_LIMIT, Rules
@@ -27,7 +25,7 @@ from .states import Side, State, public_state
 from .table import Trigger
 
 
-class CallData:
+class CallData(OwnMedia):
     """Everything about one call that changes, and the effects that tell others about it."""
 
     def __init__(self, rules: Rules, facts: Facts) -> None:
@@ -37,7 +35,7 @@ class CallData:
         lines = kinds_of(facts.call_type)
         here = ParticipantState.RINGING if incoming else ParticipantState.CONNECTED
         there = ParticipantState.CONNECTING if incoming else ParticipantState.INVITED
-        self.me = Person(facts.me_id, facts.me_name, here, lines & rules.devices)
+        super().__init__(facts.call_id, Person(facts.me_id, facts.me_name, here, lines & rules.devices))
         self.peer = Person(facts.peer_id, facts.peer_name, there, lines)
         self.gen = CALLER_GEN if facts.offered else CALLEE_GEN
         self.state = State.RINGING if incoming else State.PREPARING if facts.offered else State.INVITING
@@ -48,19 +46,15 @@ class CallData:
         """The offer of the current connection until it is answered, whoever made it."""
         self.path: Path | None = None
         """The connection, once media has flowed."""
-        self.owner: str | None = None
         self.peer_epoch: str | None = None
         """The life of the peer's process that this call is with."""
         self.heard_ms = 0
         """When the newest signal of the peer was made, by the peer's network time."""
         self.devices_met: set[str] = set()
         self.devices_busy: set[str] = set()
-        self.opened = False
         self.reached = False
         self.started_ms: int | None = None
         self.ended_ms: int | None = None
-        self.recordings: dict[str, str] = {}
-        """Where each recording of ours goes, by id."""
         self.farewell: Kind | None = None
         self.farewells = 0
 
@@ -103,15 +97,6 @@ class CallData:
 
     # --- making effects --------------------------------------------------------------------------------
 
-    def open_call(self) -> f.OpenCall:
-        self.opened = True
-        return f.OpenCall(
-            call_id=self.facts.call_id,
-            kinds=tuple(sorted(self.me.lines)),
-            muted=tuple(sorted(self.me.muted)),
-            owner=self.owner,
-        )
-
     def open_peer(self) -> f.OpenPeer:
         return f.OpenPeer(
             call_id=self.facts.call_id, user_id=self.peer.user_id, gen=self.gen, remote_sdp=self.offer
@@ -152,9 +137,6 @@ class CallData:
         told = self.say(Kind.CANCEL, ReasonBody(reason=reason.value, device=taker))
         return [msgspec.structs.replace(told, device=None)]
 
-    def notify(self, name: str, data: Value) -> f.Notify:
-        return f.Notify(call_id=self.facts.call_id, event=name, data=data)
-
     def moved(self, old: State, trigger: Trigger, detail: str = "") -> f.Moved:
         return f.Moved(
             call_id=self.facts.call_id,
@@ -173,24 +155,3 @@ class CallData:
             participant=self.peer.view() if participant else None,
         )
         return self.notify("aleph:callStateChange", data)
-
-    def media_state(
-        self, person: Person, lines: frozenset[MediaTrackKind], muted: frozenset[MediaTrackKind]
-    ) -> list[f.Effect]:
-        before = person.view()
-        person.lines, person.muted = lines, muted
-        return self.media_told(person, before)
-
-    def media_told(self, person: Person, before: CallParticipant) -> list[f.Effect]:
-        """Tells what somebody sends now, if that differs from ``before``."""
-        after = person.view()
-        if before == after:
-            return []
-        data = MediaStateChange(
-            call_id=self.facts.call_id,
-            user_id=person.user_id,
-            audio_enabled=after.audio_enabled,
-            video_enabled=after.video_enabled,
-            screen_sharing=after.screen_sharing,
-        )
-        return [self.notify("aleph:mediaStateChange", data)]
