@@ -59,6 +59,7 @@ class Conduct(CallData):
     def invited(self, invitation: e.SignalArrived) -> None:
         """Remembers what the invitation brought."""
         signal = invitation.signal
+        self.peer_pub = signal.sender.pub
         self.peer_device, self.peer_epoch = signal.sender.device, signal.epoch
         self.heard_ms = signal.issued_at_ms
         if self.facts.offered and isinstance(signal.body, InviteBody):
@@ -133,6 +134,7 @@ class Conduct(CallData):
 
     def note(self, signal: Signal) -> None:
         """Remembers which device spoke last and what about."""
+        self.peer_pub = signal.sender.pub
         self.heard_ms = max(self.heard_ms, signal.issued_at_ms)
         device = signal.sender.device or ""
         if len(self.devices_met) < DEVICES_MAX:

@@ -46,6 +46,8 @@ class CallData(OwnMedia):
         """The offer of the current connection until it is answered, whoever made it."""
         self.path: Path | None = None
         """The connection, once media has flowed."""
+        self.peer_pub = ""
+        """The full key that its signals are signed with."""
         self.peer_epoch: str | None = None
         """The life of the peer's process that this call is with."""
         self.heard_ms = 0

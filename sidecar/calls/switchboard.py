@@ -6,6 +6,7 @@ Everything here that a peer can fill is bounded by ``Rules``: live calls, ended 
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Callable
 from typing import NoReturn
 
 from sidecar.errors import Code, DeniedError, LocalError, RemoteError
@@ -39,6 +40,8 @@ class Switchboard:
         self.user_id = user_id
         self.display_name = display_name
         """What we call ourselves in invitations; may be set at any time."""
+        self.elsewhere: Callable[[], str | None] = lambda: None
+        """The conference that claims our user, if one does."""
         self._public_key = public_key
         self._device = device
         brief, long = rules.stranger_rings
@@ -142,6 +145,19 @@ class Switchboard:
         self._calls[call.facts.call_id] = call
         self._forgetting.append((now + self.rules.ended_ttl_s, call.facts.call_id))
 
+    def release(self, call_id: str, user_id: str | None = None, device: str | None = None) -> Call:
+        """Gives away a connected call, which becomes a conference (DESIGN section 6, ``conference:invite``).
+
+        ``user_id`` and ``device``: whose word it is, None for our own user's. Raises RemoteError otherwise.
+        """
+        call = self._live.get(call_id)
+        if call is None or call.path is None or user_id not in (None, call.facts.peer_id):
+            raise RemoteError("unknown-call")
+        if device not in (None, call.peer_device):
+            raise RemoteError("wrong-peer")
+        del self._live[call_id], self._calls[call_id]
+        return call
+
     # --- outgoing --------------------------------------------------------------------------------------
 
     def _initiate(self, event: e.Initiate, now: float) -> list[f.Effect]:
@@ -176,7 +192,8 @@ class Switchboard:
     def _take_up(self, event: e.Accept | e.Resume, now: float) -> list[f.Effect]:
         """One conversation at a time: another one has to be held or ended first."""
         call = self._find(event)
-        others = [other.facts.call_id for other in self._talking() if other is not call]
+        others = [other.call_id for other in self._talking() if other is not call]
+        others += filter(None, [self.elsewhere()])
         if (
             not call.ended
             and call.me.held is isinstance(event, e.Resume)
@@ -201,7 +218,7 @@ class Switchboard:
         if event.relation is e.Relation.UNKNOWN:
             raise LocalError("no key of this user is known", details={"field": "userId"})
         rival = self._with(event.user_id)
-        busy = rival.facts.call_id if rival else self._busy()
+        busy = rival.facts.call_id if rival else self.busy()
         if busy is not None or event.call_id in self._calls:
             self._refuse_second(busy or event.call_id)
 
@@ -213,11 +230,11 @@ class Switchboard:
         """The calls that claim our user: those on hold and mere requests do not."""
         return [call for call in self._live.values() if not call.me.held and not _is_request(call)]
 
-    def _busy(self) -> str | None:
+    def busy(self) -> str | None:
         """The call that stands in the way of one more."""
-        talking = self._talking()
+        talking = [*(call.call_id for call in self._talking()), *filter(None, [self.elsewhere()])]
         if len(talking) >= self.rules.calls_max:
-            return talking[0].facts.call_id
+            return talking[0]
         held = [call for call in self._live.values() if call.me.held]
         return held[0].facts.call_id if len(held) >= self.rules.held_max else None
 
@@ -258,7 +275,7 @@ class Switchboard:
             return call.miss(EndReason.NO_ANSWER, now)
         if call.facts.silent:
             return self._request(call, event, now)
-        if self._busy() is None:
+        if self.busy() is None:
             return [*self._admit(call, now, event), *call.ring(event)]
         return self._say_busy(call, event, now)
 
@@ -285,7 +302,7 @@ class Switchboard:
         """The recall rings, unless something else has come in between."""
         if call.facts.silent:
             return self._request(call, event, now)
-        if self._busy() is not None:
+        if self.busy() is not None:
             return self._say_busy(call, event, now)
         return [*self._admit(call, now, event), *call.ring(event)]
 

@@ -45,6 +45,16 @@ class Kind(StrEnum):
     """The offerer of a connection makes its next generation (D4)."""
     RESTART = "restart"
     """The other side of it asks for one; ``gen`` names the generation that is no good any more."""
+    ANNOUNCE = "announce"
+    """A conference lives: to every member of its room once a minute, to somebody invited once."""
+    GROW = "grow"
+    """To the peer of a 1:1 call: it becomes a conference under the same call id."""
+    JOIN = "join"
+    """To each member of a conference: somebody joins, with the offer of the connection of the two."""
+    REMOVE = "remove"
+    """A moderator removes a member; to every member."""
+    HUSH = "hush"
+    """A moderator asks a member to be mute."""
 
 
 class Body(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
@@ -82,6 +92,54 @@ class OfferBody(Body, frozen=True):
     sdp: str
 
 
+class MemberInfo(Body, frozen=True, kw_only=True):
+    """A member of a conference as another one knows it; times are network time in milliseconds.
+
+    ``lease``: the SEA public key of the space where its presence stands; empty until it is known. ``at``: the
+    newest moment at which the member itself said that it was there, which decides between two accounts.
+    """
+
+    pub: Annotated[str, Meta(max_length=60)]
+    device: Word
+    lease: Annotated[str, Meta(max_length=90)] = ""
+    joined_at: Annotated[int, Meta(ge=0, lt=2**53)]
+    at: Annotated[int, Meta(ge=0, lt=2**53)]
+    left: bool = False
+
+
+class AnnounceBody(Body, frozen=True, kw_only=True):
+    """A conference: where it is (``session``), what opens it (``key``, 32 bytes in hex), who is in it.
+
+    In a room the call id is SHA-256(room id, ``nonce``), so nobody can choose it.
+    """
+
+    call_type: Word
+    session: SessionId
+    key: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+    nonce: SessionId
+    display_name: DisplayName
+    created_at: Annotated[int, Meta(ge=0, lt=2**53)]
+    ring: bool = False
+    members: Annotated[list[MemberInfo], Meta(max_length=16)]
+
+
+class JoinBody(Body, frozen=True, kw_only=True):
+    """``proof``: HMAC-SHA256 in hex with the session's key, see ``conference.ids``; ``sdp`` is the offer, None
+    when the connection of the two exists already (a grown call)."""
+
+    lease: Annotated[str, Meta(max_length=90)]
+    joined_at: Annotated[int, Meta(ge=0, lt=2**53)]
+    proof: Word
+    display_name: DisplayName
+    sdp: str | None = None
+
+
+class TargetBody(Body, frozen=True):
+    """Whom a moderator means."""
+
+    user_id: Word
+
+
 class ReasonBody(Body, frozen=True, kw_only=True):
     """Reject, busy, cancel, end: ``reason`` is an ``EndReason`` value as the sender sees it.
 
@@ -95,10 +153,13 @@ class ReasonBody(Body, frozen=True, kw_only=True):
 
 
 class EmptyBody(Body, frozen=True):
-    """Receipt, ringing, restart."""
+    """Receipt, ringing, restart, hush."""
 
 
-AnyBody = InviteBody | AcceptBody | AnswerBody | OfferBody | ReasonBody | EmptyBody
+AnyBody = (
+    InviteBody | AcceptBody | AnswerBody | OfferBody | ReasonBody | EmptyBody | AnnounceBody | JoinBody
+    | TargetBody
+)  # fmt: skip
 
 BODIES: dict[Kind, type[AnyBody]] = {
     Kind.INVITE: InviteBody,
@@ -112,6 +173,11 @@ BODIES: dict[Kind, type[AnyBody]] = {
     Kind.END: ReasonBody,
     Kind.OFFER: OfferBody,
     Kind.RESTART: EmptyBody,
+    Kind.ANNOUNCE: AnnounceBody,
+    Kind.GROW: AnnounceBody,
+    Kind.JOIN: JoinBody,
+    Kind.REMOVE: TargetBody,
+    Kind.HUSH: EmptyBody,
 }
 
 

@@ -1,0 +1,126 @@
+"""Calls and conferences of this node behind one door: finds whose an event is, and keeps them out of each
+other's way.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from sidecar.calls import effects as cf
+from sidecar.calls import events as ce
+from sidecar.calls.switchboard import Switchboard
+from sidecar.errors import Code, LocalError, RemoteError
+from sidecar.schema import CallSession, MediaTrackKind
+from sidecar.signaling.messages import Kind
+
+from . import events as e
+from .hall import KINDS, Hall
+
+_STARTING = (e.Create, e.Join)
+
+
+class Exchange:
+    """``handle`` and ``handle_timer`` return effects, to be performed in their order."""
+
+    def __init__(self, board: Switchboard, hall: Hall, new_lease: Callable[[str], str]) -> None:
+        """``new_lease``: makes the space for a session whose peer made it a conference, and names its key."""
+        self.board = board
+        self.hall = hall
+        self._new_lease = new_lease
+        board.elsewhere = hall.talking
+
+    @property
+    def user_id(self) -> str:
+        return self.board.user_id
+
+    @property
+    def dropped(self) -> Counter[str]:
+        """How often something was dropped, by reason."""
+        return self.board.dropped
+
+    def session(self, call_id: str) -> CallSession | None:
+        return self.board.session(call_id) or self.hall.session(call_id)
+
+    def active(self) -> list[CallSession]:
+        return [*self.board.active(), *self.hall.active()]
+
+    def sends(self, call_id: str, kind: MediaTrackKind) -> bool:
+        """Whether a line of ours has a source, muted or not."""
+        conference = self.hall.get(call_id)
+        return self.board.sends(call_id, kind) if conference is None else kind in conference.me.lines
+
+    def next_deadline(self) -> float | None:
+        due = (self.board.next_deadline(), self.hall.next_deadline())
+        return min((at for at in due if at is not None), default=None)
+
+    def handle_timer(self, now: float) -> list[cf.Effect]:
+        return [*self.board.handle_timer(now), *self.hall.handle_timer(now)]
+
+    def handle(self, event: ce.Event, now: float) -> list[cf.Effect]:
+        """Takes one event; raises as ``Switchboard.handle`` does."""
+        try:
+            return self._route(event, now)
+        except RemoteError as error:
+            self.dropped[error.reason] += 1
+            return []
+
+    def _route(self, event: ce.Event, now: float) -> list[cf.Effect]:
+        match event:
+            case ce.SignalArrived():
+                return self._arrived(event, now)
+            case ce.Shutdown() | ce.MediaLost():
+                return [*self.board.handle(event, now), *self.hall.broadcast(event, now)]
+            case e.Create():
+                self._only_one(event.call_id)
+                return self.hall.create(event, now)
+            case e.Invite() if self.hall.get(event.call_id) is None:
+                return self._grow(event, now)
+            case ce.Accept() if self.hall.get(event.call_id) is not None:
+                raise LocalError(
+                    "this is a conference: join it",
+                    code=Code.CALL_WRONG_STATE,
+                    details={"callId": event.call_id},
+                )
+            case ce.CallEvent() if (
+                self.hall.get(event.call_id) is not None or type(event).__module__ == e.__name__
+            ):
+                if isinstance(event, (e.Join, ce.Resume)):
+                    self._only_one(event.call_id)
+                return self.hall.handle(event, now)
+            case _:
+                return self.board.handle(event, now)
+
+    def _only_one(self, call_id: str) -> None:
+        other = self.board.busy() or self.hall.talking()
+        if other is not None and other != call_id:
+            raise LocalError(
+                "another call is on; hold or end it first",
+                code=Code.CALL_WRONG_STATE,
+                details={"callId": other},
+            )
+
+    def _arrived(self, event: ce.SignalArrived, now: float) -> list[cf.Effect]:
+        signal = event.signal
+        if signal.kind is Kind.GROW:
+            call = self.board.release(signal.call_id, event.user_id, signal.sender.device)
+            return self.hall.grown(call, event, self._new_lease(signal.call_id), now)
+        if signal.kind in KINDS or self.hall.get(signal.call_id) is not None:
+            return self.hall.arrived(event, now, busy=self.board.busy() is not None)
+        return self.board.handle(event, now)
+
+    def _grow(self, event: e.Invite, now: float) -> list[cf.Effect]:
+        session = self.board.session(event.call_id)
+        if session is None:
+            raise LocalError("there is no such call", code=Code.CALL_NOT_FOUND)
+        if any(person.user_id == event.user_id for person in session.participants):
+            raise LocalError("already in this call", details={"field": "userId"})
+        try:
+            call = self.board.release(event.call_id)
+        except RemoteError:
+            raise LocalError(
+                "only a call that is connected can grow",
+                code=Code.CALL_WRONG_STATE,
+                details={"callId": event.call_id},
+            ) from None
+        return self.hall.grow(call, event, now)

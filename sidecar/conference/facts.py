@@ -1,0 +1,55 @@
+"""What never changes in a conference, and what our social copy says about its room."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sidecar.schema import CallType
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """Somebody who may be announced to."""
+
+    user_id: str
+    display_name: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """A chat room as far as conferences need it. ``moderators``: its creator, its domain's owner and admins.
+
+    ``participants_max``: what its domain allows (``maxConferenceSize``), None for no rule of its own.
+    """
+
+    room_id: str
+    members: tuple[Guest, ...] = ()
+    moderators: frozenset[str] = frozenset()
+    domain_id: str | None = None
+    participants_max: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConferenceFacts:
+    """A conference from the first we know of it. ``created_ms`` is the unix time of ``created`` (monotonic
+    seconds) on this machine, ``created_at`` the network time at which it was made."""
+
+    call_id: str
+    call_type: CallType
+    initiator_id: str
+    session: str
+    key: str
+    nonce: str
+    created: float
+    created_ms: int
+    created_at: int
+    room_id: str | None = None
+    domain_id: str | None = None
+
+    def at_ms(self, now: float) -> int:
+        """Unix time of a monotonic time."""
+        return self.created_ms + max(0, round((now - self.created) * 1000))
+
+    def network_ms(self, now: float, offset_ms: int) -> int:
+        """Network time of a monotonic time; ``offset_ms`` is what network time is ahead of this machine's."""
+        return self.at_ms(now) + offset_ms

@@ -1,0 +1,39 @@
+"""What may be set about conferences (FAULTS section 1); times in seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sidecar.calls.path_rules import PathRules
+from sidecar.calls.rules import MESH_LIMIT
+from sidecar.schema import MediaTrackKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConferenceRules:
+    """Limits and timers of all conferences of this node."""
+
+    ring_s: float = 60.0
+    lease_s: float = 60.0
+    """A lease that is older says nothing any more."""
+    refresh_s: float = 20.0
+    gossip_s: float = 5.0
+    announce_s: float = 60.0
+    announce_max: int = 64
+    """Members of a room that are told; larger rooms are joined by those that are."""
+    stale_s: float = 130.0
+    """Two announcements and a little: a conference that nobody announces any more is forgotten."""
+    alone_s: float = 20.0
+    """After the last other member has left (Jitsi, LiveKit)."""
+    signal_ttl_s: float = 60.0
+    ended_ttl_s: float = 180.0
+    """How long an ended conference is remembered, so that nothing rings twice."""
+    known_max: int = 64
+    """Conferences that are known, joined or not."""
+    parked_max: int = 30
+    """Joins and offers for a conference that is not known yet (S07)."""
+    parked_ttl_s: float = 30.0
+    participants_max: int = MESH_LIMIT
+    """The ``maxConferenceParticipants`` setting; ``MESH_LIMIT`` caps it until there is a focus."""
+    path: PathRules = field(default_factory=PathRules)
+    devices: frozenset[MediaTrackKind] = frozenset({MediaTrackKind.AUDIO, MediaTrackKind.VIDEO})
