@@ -170,15 +170,16 @@ class Crowd(OwnMedia):
             first = rank(user_id, member.info) < rank(self.me.user_id, mine)
             if member.path is None and first and member.until > now:
                 member.path = self._path(user_id, offerer=True)
-                out += self._listen(member)
+                out.append(self.listen(user_id))
                 out += self._spoken(member, member.path.begin(now))
         return out
 
     def _path(self, user_id: str, *, offerer: bool) -> Path:
         return Path(self.call_id, user_id, offerer=offerer, rules=self.rules.path)
 
-    def _listen(self, member: Member) -> list[cf.Effect]:
-        return [cf.JoinSession(call_id=self.call_id, session=self.facts.session, user_id=member.user_id)]
+    def listen(self, user_id: str) -> cf.Effect:
+        """Take what this user writes into the session."""
+        return cf.JoinSession(call_id=self.call_id, session=self.facts.session, user_id=user_id)
 
     def gone(self, user_id: str, reason: EndReason, now: float) -> list[cf.Effect]:
         """A member has left, or was given up."""
@@ -209,7 +210,7 @@ class Crowd(OwnMedia):
         offer = msgspec.structs.replace(signal, body=OfferBody(sdp=body.sdp))
         if member.path is None:
             member.path = self._path(event.user_id, offerer=False)
-            out += self._listen(member)
+            out.append(self.listen(event.user_id))
             steps = [*member.path.begin(now), *member.path.heard(offer, now)]
         elif not member.path.offerer:
             steps = member.path.heard(offer, now)

@@ -269,6 +269,8 @@ class Conference(Crowd):
         self._gossip_at = now + self.rules.gossip_s
         self._announce_at = now + self.rules.announce_s
         out = self._refresh(now)
+        guests = self.room.members[: self.rules.announce_max] if self.room else ()
+        out += [self.listen(guest.user_id) for guest in guests if guest.user_id != self.me.user_id]
         for user_id, member in self.members.items():
             if member.info.lease:
                 lease = member.info.lease
@@ -376,7 +378,7 @@ class Conference(Crowd):
             raise LocalError("the conference is full", code=Code.CONFERENCE_FULL)
         self.removed.discard(user_id)
         self.invited[user_id] = Person(user_id, name, ParticipantState.INVITED, frozenset())
-        return [self.announcement(user_id, ring=True)]
+        return [self.listen(user_id), self.announcement(user_id, ring=True)]
 
     def _hush(self, event: e.Hush, _: float) -> list[cf.Effect]:
         self._must_moderate()
@@ -493,7 +495,7 @@ class Conference(Crowd):
             self.presence.hear(user_id, now)
         self.planner.follow(2, now)
         return [
-            cf.JoinSession(call_id=self.call_id, session=self.facts.session, user_id=user_id),
+            self.listen(user_id),
             *self._settle_in(now),
         ]
 

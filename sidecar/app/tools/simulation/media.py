@@ -1,0 +1,184 @@
+"""The media of all nodes of a simulation: descriptions, connections that come up and die, D5's judgement.
+
+Nothing is encoded. A connection is up when the answer has been applied to the offer that it answers and both
+ends are still there; from then on each end hears the other, until the path breaks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from sidecar.calls import effects as cf
+from sidecar.calls import events as ce
+
+from .network import Agenda, Dice
+
+SUSPECT_S, RECONNECTING_S, LOST_S = 2.5, 5.0, 30.0
+
+Tell = Callable[[str, ce.Event], None]
+"""(node, event)"""
+
+
+@dataclass(slots=True)
+class End:
+    """One end of one connection."""
+
+    node: str
+    call_id: str
+    user_id: str
+    gen: int
+    sdp: str
+    far: End | None = None
+    up: bool = False
+    open: bool = True
+    silent: bool = False
+    level: ce.Level = ce.Level.ALIVE
+
+
+@dataclass
+class Media:
+    """``tell(node, event)`` reports to a node."""
+
+    agenda: Agenda
+    dice: Dice
+    tell: Tell
+    ends: dict[tuple[str, str, str, int], End] = field(default_factory=dict)
+    """By node, call, user and generation."""
+    by_sdp: dict[str, End] = field(default_factory=dict)
+    captured: set[tuple[str, str]] = field(default_factory=set)
+    """(node, call) with open sources."""
+    serial: int = 0
+
+    def open_peer(self, node: str, effect: cf.OpenPeer) -> None:
+        key = (node, effect.call_id, effect.user_id, effect.gen)
+        assert (node, effect.call_id) in self.captured, "a connection without sources"
+        assert key not in self.ends, f"opened twice: {key}"
+        self.serial += 1
+        kind = "offer" if effect.remote_sdp is None else "answer"
+        end = End(node, effect.call_id, effect.user_id, effect.gen, f"{kind} {self.serial} of {node}")
+        if effect.remote_sdp is not None:
+            end.far = self.by_sdp.get(effect.remote_sdp)
+        self.ends[key] = self.by_sdp[end.sdp] = end
+        self.agenda.at(self.agenda.now + 0.02, lambda: self._describe(end, kind))
+
+    def _describe(self, end: End, kind: str) -> None:
+        self._report(
+            end,
+            ce.LocalDescription(
+                call_id=end.call_id, user_id=end.user_id, gen=end.gen, type=kind, sdp=end.sdp
+            ),
+        )
+
+    def apply_answer(self, node: str, effect: cf.ApplyAnswer) -> None:
+        end = self.ends.get((node, effect.call_id, effect.user_id, effect.gen))
+        far = self.by_sdp.get(effect.sdp)
+        assert end is not None, "an answer for a connection that is not there"
+        assert end.far is None, "an answer was applied twice"
+        if far is None or far.far is not end or not self.dice.connects():
+            return
+        end.far = far
+        for one, delay in ((end, self.dice.path_delay()), (far, self.dice.path_delay())):
+            self.agenda.at(self.agenda.now + 2 * delay, lambda one=one: self._come_up(one))  # type: ignore[misc]
+
+    def _come_up(self, end: End) -> None:
+        if not end.open or end.far is None or not end.far.open or end.up:
+            return
+        end.up = True
+        self._report(end, ce.PeerConnected(call_id=end.call_id, user_id=end.user_id, gen=end.gen))
+        if end.far.up:
+            self._plan_break(end)
+
+    def _plan_break(self, end: End) -> None:
+        after = self.dice.next_break()
+        if after is not None:
+            length = self.dice.break_length()
+            self.agenda.at(self.agenda.now + after, lambda: self.silence(end, length))
+
+    def silence(self, end: End, length: float) -> None:
+        """Nothing passes between the two for a while."""
+        if not end.open or end.far is None or not end.far.open or end.silent:
+            return
+        for one in (end, end.far):
+            one.silent = True
+            for after, level in (
+                (SUSPECT_S, ce.Level.SUSPECT),
+                (RECONNECTING_S, ce.Level.RECONNECTING),
+                (LOST_S, ce.Level.LOST),
+            ):
+                if after < length:
+                    self.agenda.at(
+                        self.agenda.now + after, lambda one=one, level=level: self._judge(one, level)
+                    )  # type: ignore[misc]
+            self.agenda.at(self.agenda.now + length, lambda one=one: self._heal(one))  # type: ignore[misc]
+
+    def _judge(self, end: End, level: ce.Level) -> None:
+        if end.open and end.silent and end.level is not level:
+            end.level = level
+            self._report(
+                end, ce.PeerLiveness(call_id=end.call_id, user_id=end.user_id, gen=end.gen, level=level)
+            )
+
+    def _heal(self, end: End) -> None:
+        end.silent = False
+        if end.open and end.level is not ce.Level.ALIVE:
+            self._judge_alive(end)
+
+    def _judge_alive(self, end: End) -> None:
+        end.level = ce.Level.ALIVE
+        alive = ce.PeerLiveness(call_id=end.call_id, user_id=end.user_id, gen=end.gen, level=ce.Level.ALIVE)
+        self._report(end, alive)
+
+    def _report(self, end: End, event: ce.Event) -> None:
+        if end.open:
+            self.tell(end.node, event)
+
+    def close_peer(self, node: str, effect: cf.ClosePeer) -> None:
+        self._close((node, effect.call_id, effect.user_id, effect.gen))
+
+    def close_call(self, node: str, call_id: str) -> None:
+        """Closes every connection and source of a call."""
+        assert (node, call_id) in self.captured, "closed what was never opened"
+        self.captured.discard((node, call_id))
+        for key in [key for key in self.ends if key[:2] == (node, call_id)]:
+            self._close(key)
+
+    def _close(self, key: tuple[str, str, str, int]) -> None:
+        """The other end of an open path hears the DTLS close."""
+        end = self.ends.pop(key, None)
+        if end is None:
+            return
+        end.open = False
+        far = end.far
+        if end.up and far is not None and far.open and not end.silent:
+            failed = ce.PeerFailed(
+                call_id=far.call_id, user_id=far.user_id, gen=far.gen, reason="connection-lost"
+            )
+            self.agenda.at(self.agenda.now + self.dice.path_delay(), lambda: self._report(far, failed))
+
+    def kill(self, node: str) -> None:
+        """The process of a node is gone without a word."""
+        for key in [key for key in self.ends if key[0] == node]:
+            end = self.ends.pop(key)
+            end.open = False
+            far = end.far
+            if far is not None and far.open and far.up:
+                self._fall_silent(far)
+        self.captured = {item for item in self.captured if item[0] != node}
+
+    def _fall_silent(self, end: End) -> None:
+        end.silent = True
+        for after, level in (
+            (SUSPECT_S, ce.Level.SUSPECT),
+            (RECONNECTING_S, ce.Level.RECONNECTING),
+            (LOST_S, ce.Level.LOST),
+        ):
+            self.agenda.at(self.agenda.now + after, lambda level=level: self._judge(end, level))  # type: ignore[misc]
+
+    def carries(self, node: str, call_id: str, user_id: str) -> bool:
+        """Whether a control message of this node reaches that user now."""
+        for end in self.ends.values():
+            if (end.node, end.call_id, end.user_id) == (node, call_id, user_id):
+                if end.up and end.open and not end.silent and end.far is not None and end.far.open:
+                    return True
+        return False
