@@ -77,6 +77,10 @@ class Path:
         """Whether the owner was told DOWN and not yet UP."""
         return self._down
 
+    def silent_since(self, now: float) -> float:
+        """When the first sign of silence was, or now."""
+        return now if self._silent_since is None else self._silent_since
+
     @property
     def gen(self) -> int:
         """The newest generation there is."""

@@ -31,7 +31,7 @@ from .member import Member
 from .plan import Planner, send_plan
 from .presence import Presence
 from .roster import Roster, rank
-from .rules import ConferenceRules
+from .rules import SUSPECT_S, ConferenceRules
 
 
 class Crowd(OwnMedia):
@@ -191,7 +191,7 @@ class Crowd(OwnMedia):
         out: list[cf.Effect] = [step for step in steps if isinstance(step, cf.Effect)]
         out.append(f.UnwatchLease(call_id=self.call_id, user_id=user_id))
         out += self._hide(member, reason, now)
-        if not self.members and self.started_ms is not None:
+        if not self.members:
             self._alone_since = now
         return [*out, *self._replan(now)]
 
@@ -248,8 +248,8 @@ class Crowd(OwnMedia):
                 member.met = True
                 self.presence.hear(member.user_id, now)
                 return [*self._show(member, now), *self._reconnecting(member, False)]
-            case News.DOWN:
-                self.presence.miss(member.user_id, now)
+            case News.DOWN if member.path is not None:
+                self.presence.miss(member.user_id, member.path.silent_since(now) - SUSPECT_S)
                 return self._reconnecting(member, True)
             case News.LOST:
                 member.path = None

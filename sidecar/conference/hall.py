@@ -101,7 +101,14 @@ class Hall:
             raise LocalError("there is no such conference", code=Code.CALL_NOT_FOUND)
         if isinstance(event, e.Invite):
             return conference.invite(event.user_id, event.display_name, now)
+        if isinstance(event, e.Join) and not conference.joined:
+            conference = self._smallest(conference)
         return conference.handle(event, now)
+
+    def _smallest(self, conference: Conference) -> Conference:
+        """Of two that were made in one room at once everybody joins the same (K01)."""
+        room_id = conference.facts.room_id
+        return (self.living(room_id) if room_id else None) or conference
 
     def broadcast(self, event: ce.Event, now: float) -> list[cf.Effect]:
         """Something that concerns all of them: shutdown, media lost."""
@@ -199,13 +206,20 @@ class Hall:
         busy: bool,
     ) -> list[cf.Effect]:
         if conference is None:
+            asked = event.signal.room_id is not None and self._has_asked(event.signal.room_id)
             conference = self._learn(event, body, now)
+            conference.rung = asked
         if busy and body.ring and not conference.rung and not conference.joined:
             shown = conference.ring(event, body, now, waiting=True)
         else:
             shown = []
         out = [*shown, *conference.handle(event, now), *self.unpark(conference, now)]
         return [*out, *self._merge(conference, event, now)]
+
+    def _has_asked(self, room_id: str) -> bool:
+        """Whether a conference of that room has rung already, and may still be taken."""
+        here = (c for c in self._known.values() if c.facts.room_id == room_id)
+        return any(c.rung and c.state is not State.ENDED for c in here)
 
     def _learn(self, event: ce.SignalArrived, body: AnnounceBody, now: float) -> Conference:
         signal = event.signal

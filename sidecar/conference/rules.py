@@ -8,6 +8,9 @@ from sidecar.calls.path_rules import PathRules
 from sidecar.calls.rules import MESH_LIMIT
 from sidecar.schema import MediaTrackKind
 
+SUSPECT_S = 2.5
+"""How long a connection has been silent when media first says so (D5)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConferenceRules:

@@ -6,15 +6,18 @@ ends are still there; from then on each end hears the other, until the path brea
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from sidecar.calls import effects as cf
 from sidecar.calls import events as ce
 
 from .network import Agenda, Dice
 
-SUSPECT_S, RECONNECTING_S, LOST_S = 2.5, 5.0, 30.0
+LEVELS = ((2.5, ce.Level.SUSPECT), (5.0, ce.Level.RECONNECTING), (30.0, ce.Level.LOST))
+"""Seconds of silence, and what they mean."""
 
 Tell = Callable[[str, ce.Event], None]
 """(node, event)"""
@@ -79,7 +82,7 @@ class Media:
             return
         end.far = far
         for one, delay in ((end, self.dice.path_delay()), (far, self.dice.path_delay())):
-            self.agenda.at(self.agenda.now + 2 * delay, lambda one=one: self._come_up(one))  # type: ignore[misc]
+            self.agenda.at(self.agenda.now + 2 * delay, partial(self._come_up, one))
 
     def _come_up(self, end: End) -> None:
         if not end.open or end.far is None or not end.far.open or end.up:
@@ -100,17 +103,8 @@ class Media:
         if not end.open or end.far is None or not end.far.open or end.silent:
             return
         for one in (end, end.far):
-            one.silent = True
-            for after, level in (
-                (SUSPECT_S, ce.Level.SUSPECT),
-                (RECONNECTING_S, ce.Level.RECONNECTING),
-                (LOST_S, ce.Level.LOST),
-            ):
-                if after < length:
-                    self.agenda.at(
-                        self.agenda.now + after, lambda one=one, level=level: self._judge(one, level)
-                    )  # type: ignore[misc]
-            self.agenda.at(self.agenda.now + length, lambda one=one: self._heal(one))  # type: ignore[misc]
+            self._fall_silent(one, length)
+            self.agenda.at(self.agenda.now + length, partial(self._heal, one))
 
     def _judge(self, end: End, level: ce.Level) -> None:
         if end.open and end.silent and end.level is not level:
@@ -166,14 +160,11 @@ class Media:
                 self._fall_silent(far)
         self.captured = {item for item in self.captured if item[0] != node}
 
-    def _fall_silent(self, end: End) -> None:
+    def _fall_silent(self, end: End, length: float = math.inf) -> None:
         end.silent = True
-        for after, level in (
-            (SUSPECT_S, ce.Level.SUSPECT),
-            (RECONNECTING_S, ce.Level.RECONNECTING),
-            (LOST_S, ce.Level.LOST),
-        ):
-            self.agenda.at(self.agenda.now + after, lambda level=level: self._judge(end, level))  # type: ignore[misc]
+        for after, level in LEVELS:
+            if after < length:
+                self.agenda.at(self.agenda.now + after, partial(self._judge, end, level))
 
     def carries(self, node: str, call_id: str, user_id: str) -> bool:
         """Whether a control message of this node reaches that user now."""
