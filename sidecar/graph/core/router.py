@@ -209,7 +209,7 @@ class Router:
         current = self._store.read_cell(soul, key)
         if current == (value, state) and type(current[0]) is type(value):
             return "drop"
-        reason = rules.refusal(soul, key, value, state)
+        reason = rules.refusal(soul, key, value, state, self._store.read_cell)
         if reason is not None:
             raise _Refusal(reason)
         known, known_state = current if current is not None else (None, None)
