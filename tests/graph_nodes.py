@@ -7,6 +7,7 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from sidecar import log
 from sidecar.app.system_clock import SystemClock, SystemRandom
@@ -127,5 +128,25 @@ class Heard:
     async def until(self, count: int) -> None:
         async with asyncio.timeout(20):
             while len(self.leaves) < count:
+                self._changed.clear()
+                await self._changed.wait()
+
+
+class Values:
+    """Collects what a watch of signed values is told."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+        self.states: list[float] = []
+        self._changed = asyncio.Event()
+
+    def __call__(self, key: str, value: Any, state: float) -> None:
+        self.values[key] = value
+        self.states.append(state)
+        self._changed.set()
+
+    async def until(self, expected: dict[str, Any]) -> None:
+        async with asyncio.timeout(20):
+            while self.values != expected:
                 self._changed.clear()
                 await self._changed.wait()

@@ -121,7 +121,9 @@ class World:
                     self.carry(
                         number,
                         url,
-                        lambda _, n=number, text=effect.text: self.peers[n].received(url, text, self.now),
+                        lambda _, n=number, text=effect.text: self.peers[n].received(
+                            url, text, self.now, NOW_MS + self.now * 1000
+                        ),
                     )
 
 

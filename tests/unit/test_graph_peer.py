@@ -30,18 +30,18 @@ def test_the_handshake_is_answered_with_the_same_pid_on_every_relay() -> None:
     peer = connected(A, B)
     pids = set()
     for url in (A, B):
-        peer.received(url, '{"#":"hs","dam":"?","pid":"relay"}', 0.0)
+        peer.received(url, '{"#":"hs","dam":"?","pid":"relay"}', 0.0, NOW_MS)
         (answer,) = sent(peer.take(), url)
         assert (answer["dam"], answer["@"]) == ("?", "hs")
         pids.add(answer["pid"])
     assert len(pids) == 1
-    peer.received(A, '{"#":"hs2","@":"x","dam":"?","pid":"relay"}', 0.0)
+    peer.received(A, '{"#":"hs2","@":"x","dam":"?","pid":"relay"}', 0.0, NOW_MS)
     assert peer.take() == []
 
 
 def test_a_relay_of_ours_is_known_by_its_handshake() -> None:
     peer = connected(A, B)
-    peer.received(A, '{"#":"hs","dam":"?","pid":"relay","aleph":1}', 0.0)
+    peer.received(A, '{"#":"hs","dam":"?","pid":"relay","aleph":1}', 0.0, NOW_MS)
     assert [link.aleph for link in peer.links] == [True, False]
 
 
@@ -50,8 +50,8 @@ def test_a_leaf_comes_in_and_an_ack_goes_to_the_outbox() -> None:
     number = peer.watch(SOUL, 0.0)
     peer.put(item(1), 0.0)
     (message_id,) = (message["#"] for message in sent(peer.take()) if "put" in message)
-    peer.received(A, put("p1", SOUL, leaf(7)), 0.1)
-    peer.received(A, json.dumps({"#": "a1", "@": message_id, "ok": True}), 0.1)
+    peer.received(A, put("p1", SOUL, leaf(7)), 0.1, NOW_MS)
+    peer.received(A, json.dumps({"#": "a1", "@": message_id, "ok": True}), 0.1, NOW_MS)
     assert peer.take() == [LeafFound(number, *leaf(7), NOW_MS), Stored(SOUL, item(1).key)]
 
 
@@ -59,9 +59,9 @@ def test_answers_in_parts_and_out_of_order_are_merged() -> None:
     peer = connected()
     number = peer.read(SOUL, 5.0, 0.0)
     plain, exact = (message["#"] for message in sent(peer.take()))
-    peer.received(A, put("r2", SOUL, leaf(3), **{"@": plain}), 0.1)
-    peer.received(A, put("r1", SOUL, leaf(1), leaf(2), **{"@": plain, "%": "r2"}), 0.1)
-    peer.received(A, json.dumps([json.loads(put("r3", SOUL, leaf(1), **{"@": exact}))]), 0.1)
+    peer.received(A, put("r2", SOUL, leaf(3), **{"@": plain}), 0.1, NOW_MS)
+    peer.received(A, put("r1", SOUL, leaf(1), leaf(2), **{"@": plain, "%": "r2"}), 0.1, NOW_MS)
+    peer.received(A, json.dumps([json.loads(put("r3", SOUL, leaf(1), **{"@": exact}))]), 0.1, NOW_MS)
     peer.handle_timer(1.0, NOW_MS)
     effects = peer.take()
     assert [effect.value for effect in effects if isinstance(effect, LeafFound)] == [
@@ -76,14 +76,14 @@ def test_one_bad_cell_does_not_hide_a_soul() -> None:
     peer.take()
     bad = node(SOUL, leaf(1), ("x", [1]), ("y", None))
     bad["_"][">"][leaf(1)[0]] = "zzz"
-    peer.received(A, json.dumps({"#": "p", "put": {SOUL: bad, "toString": None}}), 0.0)
+    peer.received(A, json.dumps({"#": "p", "put": {SOUL: bad, "toString": None}}), 0.0, NOW_MS)
     assert [effect.value for effect in peer.take() if isinstance(effect, LeafFound)] == [leaf(1)[1]]
 
 
 def test_bad_frames_and_messages_are_counted() -> None:
     peer = connected()
     for text in ("{bad", "5", '[{"#":["x"]},{"get":{"#":{"*":""}}}]', "[]", '{"#":"d","dam":"mob","mob":1}'):
-        peer.received(A, text, 0.0)
+        peer.received(A, text, 0.0, NOW_MS)
     assert peer.take() == []
     assert peer.counters == {"bad-json": 1, "bad-frame": 1, "bad-envelope": 1, "soul-query": 1}
 

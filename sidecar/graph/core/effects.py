@@ -1,8 +1,9 @@
-"""What the peer machine wants done, and the one value that outlives it: an unacknowledged leaf."""
+"""What the peer machine wants done, and the one value that outlives it: an unacknowledged put."""
 
 from __future__ import annotations
 
 from enum import Enum
+from typing import Any
 
 import msgspec
 
@@ -16,7 +17,7 @@ class LinkState(Enum):
 
 
 class Item(msgspec.Struct, frozen=True):
-    """A leaf on its way out. ``state`` and ``expires_ms`` are network time in milliseconds."""
+    """A leaf or a signed value on its way out. ``state`` and ``expires_ms`` are in network time (ms)."""
 
     soul: str
     key: str
@@ -68,6 +69,15 @@ class LeafFound(msgspec.Struct, frozen=True):
     state: float
 
 
+class ValueFound(msgspec.Struct, frozen=True):
+    """A watch met a newer value of a key; its owner's signature is checked."""
+
+    watch: int
+    key: str
+    value: Any
+    state: float
+
+
 class ReadDone(msgspec.Struct, frozen=True):
     """A read is over; ``answered`` is False if no relay spoke in time."""
 
@@ -76,26 +86,48 @@ class ReadDone(msgspec.Struct, frozen=True):
 
 
 class Stored(msgspec.Struct, frozen=True):
-    """A relay acknowledged the leaf for the first time."""
+    """A relay acknowledged the item for the first time."""
 
     soul: str
     key: str
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """A relay answered a put with an error; the leaf stays in the outbox for the others."""
+    """A relay answered a put with an error; ``final`` ends the tries there, the other relays still count."""
 
     url: str
+    soul: str
+    key: str
+    reason: str
+    final: bool
+
+
+class Rejected(msgspec.Struct, frozen=True):
+    """Every relay refused the item for good; it has left the outbox."""
+
     soul: str
     key: str
     reason: str
 
 
 class Expired(msgspec.Struct, frozen=True):
-    """The leaf ended before any relay acknowledged it."""
+    """The item ended before any relay acknowledged it."""
 
     soul: str
     key: str
 
 
-Effect = Connect | Disconnect | Send | Ping | LinkChanged | LeafFound | ReadDone | Stored | Refused | Expired
+Effect = (
+    Connect
+    | Disconnect
+    | Send
+    | Ping
+    | LinkChanged
+    | LeafFound
+    | ValueFound
+    | ReadDone
+    | Stored
+    | Refused
+    | Rejected
+    | Expired
+)

@@ -1,7 +1,8 @@
 """The Gun peer as a machine: several relays at once, an outbox, watches and reads; no socket, clock or task.
 
 Calls report what happened (``opened``, ``received``, ``closed``, ``ponged``) or what is wanted (``put``,
-``watch``, ``read``, ``wake``); ``take`` drains what is to be done, in order. ``now`` is monotonic seconds.
+``watch``, ``read``, ``wake``); ``take`` drains what is to be done, in order. ``now`` is monotonic seconds,
+``network_ms`` the time on the relays' clocks.
 """
 
 from __future__ import annotations
@@ -49,11 +50,11 @@ class Peer:
     # What is wanted
 
     def put(self, item: Item, now: float) -> None:
-        """Send a leaf until a relay has it; raises UnavailableError when the outbox is full."""
+        """Send an item until a relay has it; raises UnavailableError when the outbox is full."""
         self._effects += self._outbox.add(item, now)
 
     def watch(self, soul: str, now: float) -> int:
-        """Be told each leaf of a soul, those of the past included."""
+        """Be told each leaf of a soul, those of the past included; of a signed soul each newer value."""
         number, effects = self._reader.add(soul, self.links, now)
         self._effects += effects
         return number
@@ -90,7 +91,7 @@ class Peer:
     def ponged(self, url: str, now: float) -> None:
         self._links[url].ponged(now)
 
-    def received(self, url: str, text: str | bytes, now: float) -> None:
+    def received(self, url: str, text: str | bytes, now: float, network_ms: float) -> None:
         """A frame from a relay; what cannot be used is counted."""
         try:
             raws = wire.read_frame(text, max_bytes=MAX_FRAME)
@@ -99,16 +100,16 @@ class Peer:
             return
         for raw in raws:
             try:
-                self._handle(self._links[url], wire.read_message(raw, salvage=True), now)
+                self._handle(self._links[url], wire.read_message(raw, salvage=True), now, network_ms)
             except RemoteError as error:
                 self.counters[error.reason] += 1
 
-    def _handle(self, link: Link, message: wire.Message, now: float) -> None:
+    def _handle(self, link: Link, message: wire.Message, now: float, network_ms: float) -> None:
         if message.dam is not None:
             self._handshake(link, message)
             return
         for soul, node in (message.put or {}).items():
-            self._effects += self._reader.heard(soul, node, now)
+            self._effects += self._reader.heard(soul, node, now, network_ms)
         if message.at is None:
             return
         if message.put is not None:

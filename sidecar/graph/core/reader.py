@@ -2,8 +2,7 @@
 
 A watch is a plain get (which subscribes) together with ``{"=": soul}``, since a restarted gun.js answers the
 plain one with new leaves only; both again after each reconnect. A read is a watch that ends when every relay
-asked has answered. Each leaf must carry its own hash, is told once per watch, and a watch takes at most
-``leaves.MAX_SOUL_BYTES``.
+asked has answered. What counts as genuine and as new is said in ``core.news``.
 """
 
 from __future__ import annotations
@@ -12,10 +11,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 
 from sidecar.errors import Code, UnavailableError
-from sidecar.graph.core import leaves, wire
-from sidecar.graph.core.effects import Effect, LeafFound, ReadDone, Send
+from sidecar.graph.core import news, wire
+from sidecar.graph.core.effects import Effect, LeafFound, ReadDone, Send, ValueFound
 from sidecar.graph.core.link import Link
-from sidecar.graph.core.nodes import Node, cell_size
+from sidecar.graph.core.news import NewLeaves, News, NewValues
+from sidecar.graph.core.nodes import Node
 
 MAX_WATCHES = 4_096
 QUIET_S = 0.15
@@ -23,14 +23,13 @@ QUIET_S = 0.15
 
 
 class _Watch:
-    __slots__ = ("answered", "asked", "deadline", "heard_at", "loose", "seen", "size", "soul")
+    __slots__ = ("answered", "asked", "deadline", "heard_at", "loose", "news", "soul")
 
-    def __init__(self, soul: str, deadline: float | None) -> None:
+    def __init__(self, soul: str, news: News, deadline: float | None) -> None:
         self.soul = soul
+        self.news = news
         self.deadline = deadline
         """When a read gives up; None for a watch."""
-        self.seen: set[str] = set()
-        self.size = 0
         self.asked: dict[str, str] = {}
         """Gets of a read still without their last answer: message id to url."""
         self.answered = False
@@ -56,7 +55,8 @@ class Reader:
         if len(self._watches) >= MAX_WATCHES:
             raise UnavailableError("too many subscriptions", code=Code.RESOURCE)
         number, self._next = self._next, self._next + 1
-        watch = self._watches[number] = _Watch(soul, None if timeout_s is None else now + timeout_s)
+        told: News = NewValues(self._counters) if news.is_signed(soul) else NewLeaves(self._counters)
+        watch = self._watches[number] = _Watch(soul, told, None if timeout_s is None else now + timeout_s)
         self._by_soul.setdefault(soul, []).append(number)
         return number, [effect for link in links if link.up for effect in self._ask(watch, link)]
 
@@ -90,33 +90,28 @@ class Reader:
             effects.append(Send(link.url, wire.write_get(message_id, watch.soul, exact=exact)))
         return effects
 
-    def heard(self, soul: str, node: Node, now: float) -> list[Effect]:
-        """Cells of a soul, from whatever message: keep what is a leaf and new."""
+    def heard(self, soul: str, node: Node, now: float, network_ms: float) -> list[Effect]:
+        """Cells of a soul, from whatever message: keep what is genuine and new. Each is verified once."""
         effects: list[Effect] = []
         watches = [(number, self._watches[number]) for number in self._by_soul.get(soul, ())]
         for key, (value, state) in node.items() if watches else ():
-            unaware = [(number, watch) for number, watch in watches if key not in watch.seen]
-            if not unaware:
-                continue
-            if not isinstance(value, str) or not leaves.is_leaf(key, value):
-                self._counters["not-a-leaf"] += 1
-                continue
-            effects += self._tell(unaware, key, value, state)
+            wanting = [one for one in watches if one[1].news.wants(key, value, state, network_ms)]
+            reason = news.fault(soul, key, value, state) if wanting else None
+            if reason is not None:
+                self._counters[reason] += 1
+            elif isinstance(value, str):
+                taking = [number for number, watch in wanting if watch.news.take(key, value, state)]
+                effects += self._tell(soul, taking, key, value, state)
         for _, watch in watches:
             watch.heard_at = now
         return effects
 
-    def _tell(
-        self, unaware: list[tuple[int, _Watch]], key: str, value: str, state: float
-    ) -> Iterable[LeafFound]:
-        for number, watch in unaware:
-            size = cell_size(key, value)
-            if watch.size + size > leaves.MAX_SOUL_BYTES:
-                self._counters["soul-full"] += 1
-                continue
-            watch.size += size
-            watch.seen.add(key)
-            yield LeafFound(number, key, value, state)
+    @staticmethod
+    def _tell(soul: str, numbers: list[int], key: str, text: str, state: float) -> Iterable[Effect]:
+        if numbers and news.is_signed(soul):
+            value = news.plain(text)
+            return [ValueFound(number, key, value, state) for number in numbers]
+        return [LeafFound(number, key, text, state) for number in numbers]
 
     def answered(self, message_id: str, link: Link, *, more: bool, now: float) -> None:
         """A relay answered a get; ``more`` parts follow."""
