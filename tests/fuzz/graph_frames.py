@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sidecar.graph.core import leaves, sea
+from sidecar.graph.core import sea
 from tests.graph_machines import NOW_MS, SOUL, Seeded, leaf, node
 
 SEED = 20261122
@@ -159,8 +159,7 @@ def _node(rng: random.Random, soul: str) -> Any:
     cells = [(_mostly(rng, ("k", "l", "pub"), KEYS), _value(rng)) for _ in range(rng.choice((0, 1, 1, 3)))]
     if "#" in soul and rng.random() < 0.8:
         cells.clear()
-        text = f"{rng.random()}"
-        cells.append((leaves.make_key(rng.randbytes(16), text), text))
+        cells.append(leaf(rng.randrange(50)))
     raw = node(soul, *cells, state=_mostly(rng, (NOW_MS, NOW_MS + 1, NOW_MS + 9_000), STATES))
     if rng.random() < 0.1:
         raw["_"] = rng.choice((None, {}, [], {"#": soul}, {"#": soul, ">": []}, {"#": "other", ">": {}}))
