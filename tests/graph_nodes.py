@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from sidecar import log
 from sidecar.app.system_clock import SystemClock, SystemRandom
@@ -64,10 +66,11 @@ async def graph_relay(
     port: int = 0,
     limits: Limits | None = None,
     server_limits: ServerLimits | None = None,
+    skew_ms: int = 0,
 ) -> AsyncIterator[tuple[GraphServer, str]]:
     server = GraphServer(
         store or MemoryStore(),
-        clock=SystemClock(),
+        clock=Skewed(skew_ms),
         random=SystemRandom(),
         log=log.get("test"),
         limits=limits,
@@ -78,6 +81,68 @@ async def graph_relay(
         yield server, f"http://{host}:{bound}/gun"
     finally:
         await server.stop()
+
+
+class Gate:
+    """A way to a relay that can be shut: connections stay open, and nothing passes."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.opened = 0
+        self.alive = 0
+        self._passing: set[asyncio.Event] = set()
+
+    def shut(self) -> None:
+        """What is open now is dead from now on; new connections pass."""
+        for passing in self._passing:
+            passing.clear()
+        self._passing = set()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int) -> None:
+        self.opened += 1
+        self.alive += 1
+        passing = asyncio.Event()
+        passing.set()
+        self._passing.add(passing)
+        there, back = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            await asyncio.gather(self._carry(reader, back, passing), self._carry(there, writer, passing))
+        finally:
+            self.alive -= 1
+            for ended in (back, writer):
+                ended.transport.abort()
+            await asyncio.sleep(0)  # the transports close with the loop's next turn
+
+    async def _carry(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passing: asyncio.Event
+    ) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(65_536):
+                await passing.wait()
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+
+@contextlib.asynccontextmanager
+async def gate(url: str) -> AsyncIterator[Gate]:
+    """A gate before the relay at ``url``."""
+    made, port, tasks = Gate(), urlsplit(url).port or 0, set()
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tasks.add(asyncio.create_task(made.serve(reader, writer, port)))
+
+    listening = socket.create_server(("127.0.0.1", 0))
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)  # little is taken while it is shut
+    server = await asyncio.start_server(accept, sock=listening)
+    made.url = f"http://127.0.0.1:{listening.getsockname()[1]}/gun"
+    try:
+        yield made
+    finally:
+        server.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def open_sqlite(path: Path) -> SqliteStore:

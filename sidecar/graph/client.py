@@ -6,7 +6,7 @@ Imported after the ready line: it brings websockets with it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sidecar.clock import Clock, Random
@@ -14,8 +14,10 @@ from sidecar.errors import Code, LocalError, SidecarError, UnavailableError
 from sidecar.graph import transport
 from sidecar.graph.core import effects, leaves, outbox, sea
 from sidecar.graph.core.effects import Item
-from sidecar.graph.core.netclock import NetworkTime
-from sidecar.graph.core.peer import MAX_FRAME, Peer
+from sidecar.graph.core.peer import Peer
+from sidecar.graph.core.tickgap import TICK_S, TickGap
+from sidecar.graph.relay_time import RelayTime
+from sidecar.graph.sockets import Sockets
 from sidecar.graph.store import Store
 from sidecar.log import Logger
 
@@ -27,8 +29,6 @@ MAX_VALUE = 64 * 1024
 FOREVER_MS = 400 * 86_400_000
 """How long what has no lifetime in its soul stays in the outbox."""
 ACK_WITHIN_S = 8.0
-DATE_AGAIN_S = 600.0
-_OFFSET_SETTING = "network_offset_ms"
 
 OnLeaf = Callable[[str, str, int], None]
 OnValue = Callable[[str, Any, float], None]
@@ -56,11 +56,10 @@ class GraphClient:
         self._clock = clock
         self._store = store
         self._log = log
-        self._time = NetworkTime(int(store.setting(_OFFSET_SETTING) or 0))
+        self._time = RelayTime(clock, store)
         self._peer = Peer(list(dict.fromkeys(urls)), random, [Item(*row) for row in store.outbox()])
-        self._sockets: dict[str, transport.Socket] = {}
-        self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._side_tasks: set[asyncio.Task[None]] = set()
+        self._sockets = Sockets(self._peer, self._time, clock=clock, changed=self._pump)
+        self._gap = TickGap()
         self._acks: dict[tuple[str, str], set[asyncio.Future[None]]] = {}
         self._last_state = 0
         self._listeners: dict[int, OnValue] = {}
@@ -79,11 +78,7 @@ class GraphClient:
         self._running = False
         if self._timer is not None:
             self._timer.cancel()
-        await asyncio.gather(*(socket.close() for socket in self._sockets.values()), return_exceptions=True)
-        tasks = [*self._tasks.values(), *self._side_tasks]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._sockets.close()
         for acked in [one for waiting in self._acks.values() for one in waiting]:
             acked.cancel()
         for done in self._reads.values():
@@ -198,14 +193,19 @@ class GraphClient:
         self._peer.wake(self._now())
         self._pump()
 
+    def keep_close(self, close: bool) -> None:
+        """Whether a call lives: relays are pinged every 10 s, and one that is silent is replaced at once."""
+        self._peer.keep_close(close, self._now())
+        self._pump()
+
     def network_offset_ms(self) -> int:
         """How far the relays' clocks are ahead of this machine's steady clock."""
         return self._time.offset_ms
 
     @property
     def relays(self) -> list[RelayState]:
-        """Every configured relay, for health."""
-        return [RelayState(link.url, link.up, link.rtt_ms) for link in self._peer.links]
+        """Every configured relay, the best first: connected, few failures lately, a short round trip."""
+        return [RelayState(link.url, link.up, link.rtt_ms) for link in self._peer.ranked(self._now())]
 
     def _now(self) -> float:
         return self._clock.monotonic()
@@ -219,6 +219,10 @@ class GraphClient:
             return
         self._pumping = True
         try:
+            if self._gap.noticed(self._now(), self._clock.wall_ms()):
+                self._log.info("the machine slept, or its clock was set")
+                self._time.hurry()
+                self._peer.slept(self._now())
             self._peer.handle_timer(self._now(), self._clock.network_ms())
             while wanted := self._peer.take():
                 for effect in wanted:
@@ -228,28 +232,22 @@ class GraphClient:
         if self._timer is not None:
             self._timer.cancel()
         deadline = self._peer.next_deadline()
-        if deadline is not None:
-            delay = min(max(0.0, deadline - self._now()), 60.0)
-            self._timer = asyncio.get_running_loop().call_later(delay, self._pump)
+        delay = TICK_S if deadline is None else min(max(0.0, deadline - self._now()), TICK_S)
+        self._timer = asyncio.get_running_loop().call_later(delay, self._pump)
 
     def _perform(self, effect: effects.Effect) -> None:
         match effect:
-            case effects.Send(url, text):
-                if url in self._sockets:
-                    self._sockets[url].send(text)
             case effects.LeafFound(watch, key, value, state) | effects.ValueFound(watch, key, value, state):
                 self._tell(watch, key, value, state)
-            case effects.Connect(url):
-                self._tasks[url] = asyncio.create_task(self._run(url))
-            case effects.Disconnect(url):
-                self._tasks[url].cancel()
-            case effects.Ping(url):
-                if url in self._sockets:
-                    self._aside(self._ping(url, self._sockets[url]))
             case effects.ReadDone(watch, answered):
                 done = self._reads.get(watch)
                 if done is not None and not done.done():
                     done.set_result(answered)
+            case (
+                effects.Connect() | effects.Disconnect() | effects.Renew() | effects.Retire()
+                | effects.Send() | effects.Ping()
+            ):  # fmt: skip
+                self._sockets.perform(effect)
             case _:
                 self._note(effect)
 
@@ -286,62 +284,6 @@ class GraphClient:
                 acked.set_result(None)
             else:
                 acked.set_exception(error)
-
-    async def _run(self, url: str) -> None:
-        """The life of one connection."""
-        cause = "closed"
-        asked_ms = self._steady_ms()
-        socket: transport.Socket | None = None
-        clock: asyncio.Task[None] | None = None
-        try:
-            socket = self._sockets[url] = await transport.open_socket(url, max_frame=MAX_FRAME)
-            clock = self._aside(self._learn_time(url, socket.date, asked_ms))
-            self._peer.opened(url, self._now())
-            self._pump()
-            while True:
-                self._peer.received(url, await socket.receive(), self._now(), self._clock.network_ms())
-                self._pump()
-        except (ConnectionError, UnavailableError) as error:
-            cause = str(error)
-        finally:
-            if clock is not None:
-                clock.cancel()
-            if socket is not None:
-                socket.abort()
-                if self._sockets.get(url) is socket:
-                    del self._sockets[url]
-        self._peer.closed(url, cause, self._now())
-        self._pump()
-
-    async def _ping(self, url: str, socket: transport.Socket) -> None:
-        try:
-            await socket.ping()
-        except ConnectionError:
-            return
-        if self._sockets.get(url) is socket:
-            self._peer.ponged(url, self._now())
-            self._pump()
-
-    async def _learn_time(self, url: str, date: str | None, asked_ms: float) -> None:
-        """Compare clocks while the connection lives; the upgrade's own answer is the first source."""
-        spoken = transport.parse_date(date) if date else None
-        sample = None if spoken is None else (spoken, asked_ms, self._steady_ms())
-        while True:
-            sample = sample or await transport.fetch_date(url, self._steady_ms)
-            if sample is not None:
-                self._time.observe(url, *sample)
-                self._store.set_setting(_OFFSET_SETTING, str(self._time.offset_ms))
-            sample = None
-            await asyncio.sleep(DATE_AGAIN_S)
-
-    def _steady_ms(self) -> float:
-        return self._clock.network_ms() - self._time.offset_ms
-
-    def _aside(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(work)
-        self._side_tasks.add(task)
-        task.add_done_callback(self._side_tasks.discard)
-        return task
 
 
 def _refusal(soul: str, reason: str) -> SidecarError:

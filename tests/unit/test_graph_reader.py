@@ -150,3 +150,18 @@ def test_a_relay_that_goes_away_is_not_waited_for() -> None:
         reader.answered(message["#"], links[0], more=False, now=0.1)
     reader.closed(B)
     assert reader.handle_timer(0.1, [])[-1] == ReadDone(number, True)
+
+
+def test_a_dead_relay_is_not_waited_for_once_another_has_answered() -> None:
+    reader, _ = make()
+    links = [up(A), up(B)]
+    links[1].rtt_ms = 100.0
+    number, effects = reader.add(SOUL, links, 0.0, timeout_s=5.0)
+    assert reader.next_deadline() == 5.0
+    for message in sent(effects, A):
+        reader.answered(message["#"], links[0], more=False, now=0.1)
+    due = 0.1 + links[1].patience_s
+    assert reader.next_deadline() == pytest.approx(due)
+    assert due < 1.0
+    assert reader.handle_timer(due - 0.01, links) == []
+    assert reader.handle_timer(due, links)[-1] == ReadDone(number, True)

@@ -51,6 +51,19 @@ class Ping(msgspec.Struct, frozen=True):
     url: str
 
 
+class Renew(msgspec.Struct, frozen=True):
+    """Open a second connection beside the current one; make it the current one and report ``renewed``, or
+    report ``not_renewed``. What the first one still delivers counts."""
+
+    url: str
+
+
+class Retire(msgspec.Struct, frozen=True):
+    """Close every connection to this relay but the current one; nothing is to be reported."""
+
+    url: str
+
+
 class LinkChanged(msgspec.Struct, frozen=True):
     """A connection changed state; for the log and for health."""
 
@@ -122,6 +135,8 @@ Effect = (
     | Disconnect
     | Send
     | Ping
+    | Renew
+    | Retire
     | LinkChanged
     | LeafFound
     | ValueFound

@@ -2,7 +2,8 @@
 
 A watch is a plain get (which subscribes) together with ``{"=": soul}``, since a restarted gun.js answers the
 plain one with new leaves only; both again after each reconnect. A read is a watch that ends when every relay
-asked has answered. What counts as genuine and as new is said in ``core.news``.
+asked has answered; after the first whole answer the others have as long as their usual round trip allows, so
+that a dead one is not waited for. What counts as genuine and as new is said in ``core.news``.
 """
 
 from __future__ import annotations
@@ -23,16 +24,18 @@ QUIET_S = 0.15
 
 
 class _Watch:
-    __slots__ = ("answered", "asked", "deadline", "heard_at", "loose", "news", "soul")
+    __slots__ = ("answered", "asked", "deadline", "heard_at", "loose", "news", "soul", "whole_at")
 
     def __init__(self, soul: str, news: News, deadline: float | None) -> None:
         self.soul = soul
         self.news = news
         self.deadline = deadline
         """When a read gives up; None for a watch."""
-        self.asked: dict[str, str] = {}
-        """Gets of a read still without their last answer: message id to url."""
+        self.asked: dict[str, Link] = {}
+        """Gets of a read still without their last answer, by message id."""
         self.answered = False
+        self.whole_at: float | None = None
+        """When the first relay had answered all it was asked."""
         self.heard_at = 0.0
         self.loose = False
         """A relay without a marked end takes part."""
@@ -78,7 +81,7 @@ class Reader:
 
     def closed(self, url: str) -> None:
         for watch in self._watches.values():
-            for message_id in [name for name, asked in watch.asked.items() if asked == url]:
+            for message_id in [name for name, link in watch.asked.items() if link.url == url]:
                 del watch.asked[message_id]
 
     def _ask(self, watch: _Watch, link: Link) -> list[Effect]:
@@ -86,7 +89,7 @@ class Reader:
         for exact in (False, True):
             message_id = self._new_id()
             if watch.deadline is not None:
-                watch.asked[message_id] = link.url
+                watch.asked[message_id] = link
             effects.append(Send(link.url, wire.write_get(message_id, watch.soul, exact=exact)))
         return effects
 
@@ -122,6 +125,8 @@ class Reader:
                 watch.loose = watch.loose or not link.aleph
                 if not more:
                     del watch.asked[message_id]
+                if watch.whole_at is None and link not in watch.asked.values():
+                    watch.whole_at = now
                 return
 
     def next_deadline(self) -> float | None:
@@ -132,7 +137,10 @@ class Reader:
 
     def _due(self, watch: _Watch) -> float:
         deadline = watch.deadline if watch.deadline is not None else float("inf")
-        if not watch.answered or watch.asked:
+        if watch.asked:
+            patience = max(link.patience_s for link in watch.asked.values())
+            return deadline if watch.whole_at is None else min(deadline, watch.whole_at + patience)
+        if not watch.answered:
             return deadline
         return min(deadline, watch.heard_at + QUIET_S) if watch.loose else watch.heard_at
 
