@@ -49,9 +49,9 @@ def trust(ca_file: str | None) -> ssl.SSLContext:
         try:
             context.load_verify_locations(ca_file)
         except ssl.SSLError:
-            raise LocalError(f"{ca_file}: no certificate in PEM form") from None
+            raise LocalError(f"network.caFile: {ca_file}: no certificate in PEM form") from None
         except OSError as error:
-            raise UnavailableError(f"{ca_file}: {error.strerror}") from None
+            raise UnavailableError(f"network.caFile: {ca_file}: {error.strerror}") from None
     return context
 
 
