@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import ssl
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
+from typing import Any
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -39,7 +41,12 @@ class Skewed(SystemClock):
 
 @contextlib.asynccontextmanager
 async def graph_client(
-    urls: str | Sequence[str], *, store: Store | None = None, skew_ms: int = 0, connected: bool = True
+    urls: str | Sequence[str],
+    *,
+    store: Store | None = None,
+    skew_ms: int = 0,
+    connected: bool = True,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[GraphClient]:
     clock = Skewed(skew_ms)
     client = GraphClient(
@@ -48,6 +55,7 @@ async def graph_client(
         random=SystemRandom(),
         store=store or MemoryStore(),
         log=log.get("test"),
+        tls=tls,
     )
     clock.follow(client.network_offset_ms)
     await client.start()
@@ -66,6 +74,7 @@ async def graph_relay(
     port: int = 0,
     limits: Limits | None = None,
     server_limits: ServerLimits | None = None,
+    **options: Any,
     skew_ms: int = 0,
 ) -> AsyncIterator[tuple[GraphServer, str]]:
     server = GraphServer(
@@ -75,6 +84,7 @@ async def graph_relay(
         log=log.get("test"),
         limits=limits,
         server_limits=server_limits,
+        **options,
     )
     host, bound = await server.start("127.0.0.1", port)
     try:

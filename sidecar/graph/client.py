@@ -6,6 +6,7 @@ Imported after the ready line: it brings websockets with it.
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -45,20 +46,28 @@ class RelayState(NamedTuple):
 class GraphClient:
     """Puts leaves and reads them on several relays at once.
 
-    ``clock.network_ms`` has to follow :meth:`network_offset_ms`, which is learnt here.
+    ``clock.network_ms`` has to follow :meth:`network_offset_ms`, which is learnt here. ``tls`` checks the
+    certificates of wss relays, None as the system does.
     """
 
     def __init__(
-        self, urls: Sequence[str], *, clock: Clock, random: Random, store: Store, log: Logger
+        self,
+        urls: Sequence[str],
+        *,
+        clock: Clock,
+        random: Random,
+        store: Store,
+        log: Logger,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         for url in urls:
             transport.relay_url(url)
         self._clock = clock
         self._store = store
         self._log = log
-        self._time = RelayTime(clock, store)
+        self._time = RelayTime(clock, store, tls)
         self._peer = Peer(list(dict.fromkeys(urls)), random, [Item(*row) for row in store.outbox()])
-        self._sockets = Sockets(self._peer, self._time, clock=clock, changed=self._pump)
+        self._sockets = Sockets(self._peer, self._time, clock=clock, tls=tls, changed=self._pump)
         self._gap = TickGap()
         self._acks: dict[tuple[str, str], set[asyncio.Future[None]]] = {}
         self._last_state = 0

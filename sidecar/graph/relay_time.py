@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 
 from sidecar.clock import Clock
 from sidecar.graph import transport
@@ -17,8 +18,9 @@ _OFFSET_SETTING = "network_offset_ms"
 class RelayTime:
     """The offset of the relays' clocks, remembered over a restart. ``clock.network_ms`` follows it."""
 
-    def __init__(self, clock: Clock, store: Store) -> None:
+    def __init__(self, clock: Clock, store: Store, tls: ssl.SSLContext | None) -> None:
         self._clock = clock
+        self._tls = tls
         self._store = store
         self._time = NetworkTime(int(store.setting(_OFFSET_SETTING) or 0))
         self._hurry = asyncio.Event()
@@ -42,7 +44,7 @@ class RelayTime:
         spoken = transport.parse_date(date) if date else None
         sample = None if spoken is None else (spoken, asked_ms, self.steady_ms())
         while True:
-            sample = sample or await transport.fetch_date(url, self.steady_ms)
+            sample = sample or await transport.fetch_date(url, self.steady_ms, self._tls)
             if sample is not None:
                 self._time.observe(url, *sample)
                 self._store.set_setting(_OFFSET_SETTING, str(self._time.offset_ms))

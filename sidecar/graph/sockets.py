@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
@@ -36,11 +37,18 @@ class Sockets:
     """
 
     def __init__(
-        self, machine: Machine, time: RelayTime, *, clock: Clock, changed: Callable[[], None]
+        self,
+        machine: Machine,
+        time: RelayTime,
+        *,
+        clock: Clock,
+        tls: ssl.SSLContext | None,
+        changed: Callable[[], None],
     ) -> None:
         self._machine = machine
         self._time = time
         self._clock = clock
+        self._tls = tls
         self._changed = changed
         self._current: dict[str, transport.Socket] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -85,7 +93,7 @@ class Sockets:
         """The life of one connection, from the attempt on."""
         try:
             asked_ms = self._time.steady_ms()
-            socket = await transport.open_socket(url, max_frame=MAX_FRAME)
+            socket = await transport.open_socket(url, max_frame=MAX_FRAME, tls=self._tls)
         except UnavailableError as error:
             self._machine.closed(url, str(error), self._now())
             self._changed()
@@ -98,7 +106,7 @@ class Sockets:
         """As :meth:`_run`; once open it changes places with the current connection."""
         try:
             asked_ms = self._time.steady_ms()
-            socket = await transport.open_socket(url, max_frame=MAX_FRAME)
+            socket = await transport.open_socket(url, max_frame=MAX_FRAME, tls=self._tls)
         except UnavailableError:
             self._second.pop(url, None)
             self._machine.not_renewed(url, self._now())
