@@ -74,8 +74,8 @@ async def graph_relay(
     port: int = 0,
     limits: Limits | None = None,
     server_limits: ServerLimits | None = None,
-    **options: Any,
     skew_ms: int = 0,
+    **options: Any,
 ) -> AsyncIterator[tuple[GraphServer, str]]:
     server = GraphServer(
         store or MemoryStore(),
