@@ -10,7 +10,7 @@ import pytest
 from sidecar.errors import Code, UnavailableError
 from sidecar.graph.core import outbox as module
 from sidecar.graph.core import sea
-from sidecar.graph.core.effects import Expired, Item, Refused, Rejected, Stored
+from sidecar.graph.core.effects import Effect, Expired, Item, Refused, Rejected, Stored
 from sidecar.graph.core.outbox import Outbox
 from tests.graph_machines import NOW_MS, SOUL, Seeded, item, sent
 
@@ -89,14 +89,21 @@ def test_reading_the_leaf_back_is_as_good_as_an_ack() -> None:
     assert len(outbox) == 0
 
 
+def refuse(outbox: Outbox, message_id: str, reason: str, now: float) -> list[Effect]:
+    """A relay refuses, and does not have the item when asked; returns what follows."""
+    refused, ask = outbox.acknowledged(message_id, reason, now)
+    assert isinstance(refused, Refused)
+    assert (refused.reason, refused.final) == (reason, True)
+    (asked,) = gets(sent([ask]))
+    return outbox.read_back(asked, {}, now)
+
+
 def test_a_refusal_is_told_and_the_other_relay_still_counts() -> None:
     outbox = make()
     outbox.opened(A, 0.0)
     outbox.opened(B, 0.0)
     at_a, at_b = puts(sent(outbox.add(item(1), 0.0)))
-    assert outbox.acknowledged(at_a, "Soul is full.", 0.1) == [
-        Refused(A, SOUL, item(1).key, "Soul is full.", final=True)
-    ]
+    assert refuse(outbox, at_a, "Soul is full.", 0.1) == []
     assert outbox.acknowledged(at_b, None, 0.1) == [Stored(SOUL, item(1).key)]
     assert len(outbox) == 0
 
@@ -106,19 +113,47 @@ def test_a_final_refusal_ends_the_tries_at_that_relay() -> None:
     outbox.opened(A, 0.0)
     outbox.opened(B, 0.0)
     at_a, at_b = puts(sent(outbox.add(item(1), 0.0)))
-    outbox.acknowledged(at_a, "Unverified data.", 0.1)
+    assert refuse(outbox, at_a, "Unverified data.", 0.1) == []
     for now in range(10, 100, 10):
         effects = outbox.handle_timer(float(now), NOW_MS)
         assert sent(effects, A) == []
         at_b = (puts(sent(effects, B)) or [at_b])[-1]
     outbox.closed(A)
     assert outbox.opened(A, 100.0) == []
-    key = item(1).key
-    assert outbox.acknowledged(at_b, "Soul is full.", 100.1) == [
-        Refused(B, SOUL, key, "Soul is full.", final=True), Rejected(SOUL, key, "Soul is full.")
-    ]  # fmt: skip
+    rejected = Rejected(SOUL, item(1).key, "Soul is full.")
+    assert refuse(outbox, at_b, "Soul is full.", 100.1) == [rejected]
     assert len(outbox) == 0
     assert outbox.next_deadline() is None
+
+
+def test_a_refusal_by_somebody_else_is_not_believed() -> None:
+    """On gun.js any client that receives a put may answer it."""
+    outbox = make(relays=1)
+    outbox.opened(A, 0.0)
+    (at_a,) = puts(sent(outbox.add(item(1), 0.0)))
+    _, ask = outbox.acknowledged(at_a, "Unverified data.", 0.1)
+    for _ in range(100):
+        assert outbox.acknowledged(at_a, "Unverified data.", 0.1) == []
+    (asked,) = gets(sent([ask]))
+    graph = {SOUL: {item(1).key: (item(1).value, NOW_MS)}}
+    assert outbox.read_back(asked, graph, 0.2) == [Stored(SOUL, item(1).key)]
+
+
+def test_an_ack_after_somebody_elses_refusal_counts() -> None:
+    outbox = make()
+    outbox.opened(A, 0.0)
+    (at_a,) = puts(sent(outbox.add(item(1), 0.0)))
+    outbox.acknowledged(at_a, "Unverified data.", 0.1)
+    assert outbox.acknowledged(at_a, None, 0.2) == [Stored(SOUL, item(1).key)]
+
+
+def test_a_refusal_without_an_answer_to_the_question_is_tried_again() -> None:
+    outbox = make(relays=1)
+    outbox.opened(A, 0.0)
+    (at_a,) = puts(sent(outbox.add(item(1), 0.0)))
+    outbox.acknowledged(at_a, "Soul is full.", 0.1)
+    (again,) = puts(sent(outbox.handle_timer(2.0, NOW_MS)))
+    assert outbox.acknowledged(again, None, 2.1) == [Stored(SOUL, item(1).key)]
 
 
 def test_a_refusal_that_may_pass_is_tried_again() -> None:
@@ -135,19 +170,10 @@ def test_a_relay_that_is_away_is_waited_for_though_the_other_refused() -> None:
     outbox = make()
     outbox.opened(A, 0.0)
     (at_a,) = puts(sent(outbox.add(item(1), 0.0)))
-    assert len(outbox.acknowledged(at_a, "Soul is full.", 0.1)) == 1
+    assert refuse(outbox, at_a, "Soul is full.", 0.1) == []
     (at_b,) = puts(sent(outbox.opened(B, 5.0)))
     assert outbox.acknowledged(at_b, None, 5.1) == [Stored(SOUL, item(1).key)]
     assert len(outbox) == 0
-
-
-def test_an_ack_after_somebody_elses_refusal_counts() -> None:
-    """On gun.js any client that receives a put may answer it."""
-    outbox = make()
-    outbox.opened(A, 0.0)
-    (at_a,) = puts(sent(outbox.add(item(1), 0.0)))
-    outbox.acknowledged(at_a, "Unverified data.", 0.1)
-    assert outbox.acknowledged(at_a, None, 0.2) == [Stored(SOUL, item(1).key)]
 
 
 def value(text: str, state: float) -> Item:

@@ -106,7 +106,7 @@ class Stored(msgspec.Struct, frozen=True):
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """A relay answered a put with an error; ``final`` ends the tries there, the other relays still count."""
+    """A relay answered a put with an error. A ``final`` one ends the tries there once it is confirmed."""
 
     url: str
     soul: str

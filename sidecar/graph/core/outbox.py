@@ -5,6 +5,9 @@ has, so from the second try on the key is also asked for: reading the leaf back 
 the first ack the other relays are still served for a while, since the reader may listen to those only.
 
 An item is a leaf, which never changes, or a signed value, of which only the newest is worth sending.
+
+On gun.js any client that a put is passed on to may answer it. So a refusal is believed when the relay, asked
+for the key, does not have the item; then the tries there end.
 """
 
 from __future__ import annotations
@@ -44,14 +47,17 @@ FINAL = frozenset(
 class _Try:
     """One item at one relay."""
 
-    __slots__ = ("attempts", "done", "due", "ids", "refused")
+    __slots__ = ("attempts", "done", "due", "ids", "question", "refusal")
 
     def __init__(self, due: float, *, attempts: int) -> None:
         self.due = due
         self.attempts = attempts
         self.done = False
         """The relay has it, or never will."""
-        self.refused = False
+        self.refusal: str | None = None
+        """Why it is not wanted there, as last heard."""
+        self.question: str | None = None
+        """The get that will tell whether the refusal is true."""
         self.ids: list[str] = []
 
 
@@ -125,34 +131,45 @@ class Outbox:
         return self._settle(pending, url, now)
 
     def _refused(self, pending: _Pending, url: str, err: str) -> list[Effect]:
-        """A refusal came, on gun.js from anybody: a later ack of the same relay still counts."""
-        item, final = pending.item, err in FINAL
+        item, attempt, final = pending.item, pending.tries[url], err in FINAL
+        if attempt.done or (attempt.refusal == err and (not final or attempt.question in self._by_message)):
+            return []
+        attempt.refusal = err
         effects: list[Effect] = [Refused(url, item.soul, item.key, err, final)]
         if final:
-            attempt = pending.tries[url]
-            attempt.done = attempt.refused = True
-            refusals = sum(attempt.refused for attempt in pending.tries.values())
-            if refusals >= self._relays:
-                self._remove(pending)
-                effects.append(Rejected(item.soul, item.key, err))
+            attempt.question = self._message(pending, url, attempt)
+            effects.append(Send(url, wire.write_get(attempt.question, item.soul, item.key)))
         return effects
 
     def read_back(self, message_id: str, graph: Graph, now: float) -> list[Effect]:
         """An answer to our question for the key: if it holds the item, or a newer value of the same owner,
-        the relay needs it no longer."""
+        the relay needs it no longer; if not, a refusal is true."""
         name, url = self._by_message.get(message_id, (None, ""))
         pending = self._pending.get(name) if name else None
         if pending is None:
             return []
         item = pending.item
         cell = graph.get(item.soul, {}).get(item.key)
-        if cell is None or (cell[0] != item.value and not _replaces(item, cell)):
+        if cell is not None and (cell[0] == item.value or _replaces(item, cell)):
+            return self._settle(pending, url, now)
+        if message_id == pending.tries[url].question:
+            return self._give_up(pending, url)
+        return []
+
+    def _give_up(self, pending: _Pending, url: str) -> list[Effect]:
+        """The relay will never take it. When none will, the item is lost."""
+        attempt = pending.tries[url]
+        attempt.done = True
+        self._forget_ids(attempt)
+        tries = pending.tries.values()
+        if pending.stored_at is not None or sum(one.done for one in tries) < self._relays:
             return []
-        return self._settle(pending, url, now)
+        self._remove(pending)
+        return [Rejected(pending.item.soul, pending.item.key, attempt.refusal or "")]
 
     def _settle(self, pending: _Pending, url: str, now: float) -> list[Effect]:
         attempt = pending.tries[url]
-        attempt.done, attempt.refused = True, False
+        attempt.done = True
         self._forget_ids(attempt)
         stored_before = pending.stored_at is not None
         if not stored_before:

@@ -154,10 +154,10 @@ class Peer:
             self._effects += self._reader.heard(soul, node, now, network_ms)
         if message.at is None:
             return
-        if message.put is not None:
-            self._effects += self._outbox.read_back(message.at, message.put, now)
-        elif message.err is not None or message.ok is not None:
+        if message.err is not None or message.ok is not None:
             self._effects += self._outbox.acknowledged(message.at, message.err, now)
+        else:
+            self._effects += self._outbox.read_back(message.at, message.put or {}, now)
         self._reader.answered(message.at, link, more=message.more, now=now)
 
     def _handshake(self, link: Link, message: wire.Message) -> None:
