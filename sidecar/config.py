@@ -36,6 +36,35 @@ class NetworkConfig(NamedTuple):
     peers: tuple[str, ...] = ()
     """Gun relays, ``http(s)://`` as upstream writes them or ``ws(s)://``."""
     ice_servers: tuple[IceServerConfig, ...] = ()
+    ca_file: str | None = None
+    """PEM file of authorities that may vouch for wss relays, beside the system's."""
+
+
+class RelayLimits(NamedTuple):
+    """What the relay's connections, addresses and souls may cost."""
+
+    frame_bytes: int = 256 * 1024
+    subscriptions: int = 10_000
+    """Of one connection."""
+    future_ms: int = 60_000
+    """How far in the future a state may lie."""
+    deferred: int = 1_000
+    """Puts kept until their state is due."""
+    leaf_soul_bytes: int = 512 * 1024
+    soul_bytes: int = 8 * 1024 * 1024
+    reply_bytes: int = 64 * 1024
+    """About the size of one part of an answer."""
+    connections: int = 4_096
+    connections_per_address: int = 64
+    unsent_bytes: int = 4 * 1024 * 1024
+    """Queued towards a client that does not read, before it is dropped."""
+    messages_per_s: float = 2_000.0
+    burst: float = 10_000.0
+    messages_per_s_per_address: float = 8_000.0
+    burst_per_address: float = 40_000.0
+    pings_per_s: float = 10.0
+    """Above it a connection is closed; a burst of ten times as many is let through."""
+    handshake_s: float = 10.0
 
 
 class RelayConfig(NamedTuple):
@@ -45,6 +74,16 @@ class RelayConfig(NamedTuple):
     port: int = 8765
     """0: any free port, named in the ready line."""
     path: str = "/gun"
+    peers: tuple[str, ...] = ()
+    """Relays that are connected to, and share what they hear with this one."""
+    cert_file: str | None = None
+    key_file: str | None = None
+    """PEM; with both the port speaks TLS."""
+    admin_port: int | None = None
+    """Loopback port of ``/metrics``; 0: any free port, None: not served."""
+    trusted_addresses: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+    """Networks whose addresses count for no limit per address: a proxy's, which stands for everybody."""
+    limits: RelayLimits = RelayLimits()
 
 
 class MediaConfig(NamedTuple):
@@ -157,6 +196,13 @@ class Section:
             raise ConfigError(self.name(member), "not a whole number")
         return int(value)
 
+    def optional_integer(self, member: str, low: int, high: int) -> int | None:
+        """A whole number, or None when it is absent or null."""
+        return self.integer(member, low, low, high) if self.has(member) else None
+
+    def has(self, member: str) -> bool:
+        return self.members.get(member) is not None
+
     def items(self, member: str) -> list[tuple[str, Any]]:
         """(dotted name, value) of each item of a list; a missing one is empty."""
         value = self.members.get(member)
@@ -181,6 +227,7 @@ def _network(section: Section) -> NetworkConfig:
     return NetworkConfig(
         peers=section.texts("peers", peer_url),
         ice_servers=tuple(_ice_server(Section(item, name)) for name, item in section.items("iceServers")),
+        ca_file=section.text("caFile"),
     )
 
 
@@ -204,11 +251,56 @@ def _relay(section: Section) -> RelayConfig:
     path = section.text("path") or default.path
     if not path.startswith("/"):
         raise ConfigError(section.name("path"), "does not start with /")
+    cert_file, key_file = section.text("certFile"), section.text("keyFile")
+    if (cert_file is None) != (key_file is None):
+        raise ConfigError(section.name("keyFile" if key_file is None else "certFile"), "missing")
+    trusted = section.texts("trustedAddresses", _cidr)
     return RelayConfig(
         host=section.text("host") or default.host,
         port=section.integer("port", default.port, 0, 65535),
         path=path,
+        peers=section.texts("peers", peer_url),
+        cert_file=cert_file,
+        key_file=key_file,
+        admin_port=section.optional_integer("adminPort", 0, 65535),
+        trusted_addresses=trusted if section.has("trustedAddresses") else default.trusted_addresses,
+        limits=_relay_limits(section.section("limits")),
     )
+
+
+def _relay_limits(section: Section) -> RelayLimits:
+    default = RelayLimits()
+    whole = {
+        name: section.integer(member, getattr(default, name), 1, 2**40)
+        for name, member in _WHOLE_LIMITS.items()
+    }
+    rates = {
+        name: section.number(member, getattr(default, name), 0.001, 1e9)
+        for name, member in _RATE_LIMITS.items()
+    }
+    return RelayLimits(**whole, **rates)  # type: ignore[arg-type]  # the tables name each field once
+
+
+_WHOLE_LIMITS = {
+    "frame_bytes": "frameBytes",
+    "subscriptions": "subscriptions",
+    "future_ms": "futureMs",
+    "deferred": "deferred",
+    "leaf_soul_bytes": "leafSoulBytes",
+    "soul_bytes": "soulBytes",
+    "reply_bytes": "replyBytes",
+    "connections": "connections",
+    "connections_per_address": "connectionsPerAddress",
+    "unsent_bytes": "unsentBytes",
+}
+_RATE_LIMITS = {
+    "messages_per_s": "messagesPerSecond",
+    "burst": "burst",
+    "messages_per_s_per_address": "messagesPerSecondPerAddress",
+    "burst_per_address": "burstPerAddress",
+    "pings_per_s": "pingsPerSecond",
+    "handshake_s": "handshakeSeconds",
+}
 
 
 def _media(section: Section) -> MediaConfig:

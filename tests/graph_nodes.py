@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
+import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 from sidecar import log
 from sidecar.app.system_clock import SystemClock, SystemRandom
@@ -36,7 +40,12 @@ class Skewed(SystemClock):
 
 @contextlib.asynccontextmanager
 async def graph_client(
-    urls: str | Sequence[str], *, store: Store | None = None, skew_ms: int = 0, connected: bool = True
+    urls: str | Sequence[str],
+    *,
+    store: Store | None = None,
+    skew_ms: int = 0,
+    connected: bool = True,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[GraphClient]:
     clock = Skewed(skew_ms)
     client = GraphClient(
@@ -45,6 +54,7 @@ async def graph_client(
         random=SystemRandom(),
         store=store or MemoryStore(),
         log=log.get("test"),
+        tls=tls,
     )
     clock.follow(client.network_offset_ms)
     await client.start()
@@ -63,20 +73,85 @@ async def graph_relay(
     port: int = 0,
     limits: Limits | None = None,
     server_limits: ServerLimits | None = None,
+    skew_ms: int = 0,
+    **options: Any,
 ) -> AsyncIterator[tuple[GraphServer, str]]:
     server = GraphServer(
         store or MemoryStore(),
-        clock=SystemClock(),
+        clock=Skewed(skew_ms),
         random=SystemRandom(),
         log=log.get("test"),
         limits=limits,
         server_limits=server_limits,
+        **options,
     )
     host, bound = await server.start("127.0.0.1", port)
     try:
         yield server, f"http://{host}:{bound}/gun"
     finally:
         await server.stop()
+
+
+class Gate:
+    """A way to a relay that can be shut: connections stay open, and nothing passes."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.opened = 0
+        self.alive = 0
+        self._passing: set[asyncio.Event] = set()
+
+    def shut(self) -> None:
+        """What is open now is dead from now on; new connections pass."""
+        for passing in self._passing:
+            passing.clear()
+        self._passing = set()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int) -> None:
+        self.opened += 1
+        self.alive += 1
+        passing = asyncio.Event()
+        passing.set()
+        self._passing.add(passing)
+        there, back = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            await asyncio.gather(self._carry(reader, back, passing), self._carry(there, writer, passing))
+        finally:
+            self.alive -= 1
+            for ended in (back, writer):
+                ended.transport.abort()
+            await asyncio.sleep(0)  # the transports close with the loop's next turn
+
+    async def _carry(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passing: asyncio.Event
+    ) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(65_536):
+                await passing.wait()
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+
+@contextlib.asynccontextmanager
+async def gate(url: str) -> AsyncIterator[Gate]:
+    """A gate before the relay at ``url``."""
+    made, port, tasks = Gate(), urlsplit(url).port or 0, set()
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tasks.add(asyncio.create_task(made.serve(reader, writer, port)))
+
+    listening = socket.create_server(("127.0.0.1", 0))
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)  # little is taken while it is shut
+    server = await asyncio.start_server(accept, sock=listening)
+    made.url = f"http://127.0.0.1:{listening.getsockname()[1]}/gun"
+    try:
+        yield made
+    finally:
+        server.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def open_sqlite(path: Path) -> SqliteStore:
@@ -127,5 +202,25 @@ class Heard:
     async def until(self, count: int) -> None:
         async with asyncio.timeout(20):
             while len(self.leaves) < count:
+                self._changed.clear()
+                await self._changed.wait()
+
+
+class Values:
+    """Collects what a watch of signed values is told."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+        self.states: list[float] = []
+        self._changed = asyncio.Event()
+
+    def __call__(self, key: str, value: Any, state: float) -> None:
+        self.values[key] = value
+        self.states.append(state)
+        self._changed.set()
+
+    async def until(self, expected: dict[str, Any]) -> None:
+        async with asyncio.timeout(20):
+            while self.values != expected:
                 self._changed.clear()
                 await self._changed.wait()

@@ -179,6 +179,7 @@ class MemoryGraph:
         self.watchers: dict[str, list[Callable[[str, str, int], None]]] = defaultdict(list)
         self.reachable = True
         self.reads: list[str] = []
+        self.kept_close = False
         self.put_event = asyncio.Event()
 
     async def put_leaf(self, soul: str, key: str, value: str) -> None:
@@ -211,6 +212,9 @@ class MemoryGraph:
 
     def wake(self) -> None:
         return
+
+    def keep_close(self, close: bool) -> None:
+        self.kept_close = close
 
     def watched(self) -> set[str]:
         return {soul for soul, watchers in self.watchers.items() if watchers}

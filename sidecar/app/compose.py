@@ -94,7 +94,7 @@ class Node:
         self._hub = EventHub()
         self._media_start: asyncio.Task[None] | None = None
         self.counters: Counter[str] = Counter()
-        self._graph = GraphService(config.network.peers, data_dir, self._clock)
+        self._graph = GraphService(config.network.peers, data_dir, self._clock, config.network.ca_file)
         self._health.watch_relays(lambda: self._graph.relays)
         self._health.watch_room(self._check_room)
         self._media = MediaService(

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import traceback
 from typing import NamedTuple
 
 from sidecar import log
 from sidecar.app import exit_codes, stdio
 from sidecar.app.handshake import VERSION, encode
+from sidecar.app.identity_file import load_or_create
 from sidecar.app.lifeline import Lifeline
 from sidecar.app.lock import acquire, make_private
 from sidecar.app.processes.gun_relay import run_gun_relay
 from sidecar.app.shutdown import Shutdown
+from sidecar.app.system_clock import SystemRandom
 from sidecar.config import RelayConfig
 from sidecar.errors import SidecarError
-from sidecar.relay.gun_relay import GunRelayConfig
+from sidecar.graph.admission import ServerLimits
+from sidecar.graph.core.router import Limits
+from sidecar.relay.gun_relay import GunRelayConfig, Served
+from sidecar.trust.identity import Identity
+
+IDENTITY = "identity.json"
+SPARE_DESCRIPTORS = 256
+"""For the database, peers and everything that is not a client."""
 
 logger = log.get("relay")
 
@@ -26,6 +36,7 @@ class RelayOptions(NamedTuple):
 
     relay: RelayConfig
     data_dir: str
+    ca_file: str | None = None
     parent_pid: int | None = None
 
 
@@ -49,16 +60,17 @@ def serve(options: RelayOptions, stdout: int) -> int:
 
 
 async def _live(options: RelayOptions, data_dir: str, stdout: int) -> None:
-    relay = options.relay
     shutdown = Shutdown(on_forced=lambda: None)
     shutdown.listen()
     if options.parent_pid is not None:
         Lifeline(None, options.parent_pid, shutdown.request).start()
-    config = GunRelayConfig(host=relay.host, port=relay.port, path=relay.path, data_dir=data_dir)
+    identity = load_or_create(os.path.join(data_dir, IDENTITY), SystemRandom())
+    config = relay_config(options, data_dir)
+    _allow_descriptors(config.server_limits.connections + SPARE_DESCRIPTORS)
     stop = asyncio.Event()
 
-    def tell(host: str, port: int) -> None:
-        if not stdio.write_once(stdout, ready_line(gun_url(host, port, relay.path), os.getpid())):
+    def tell(served: Served) -> None:
+        if not stdio.write_once(stdout, ready_line(served, identity, os.getpid())):
             shutdown.request("stdin-eof")
 
     async def stop_when_wanted() -> None:
@@ -67,17 +79,45 @@ async def _live(options: RelayOptions, data_dir: str, stdout: int) -> None:
 
     waiting = asyncio.create_task(stop_when_wanted())
     try:
-        await run_gun_relay(config, tell, stop)
+        await run_gun_relay(config, tell, stop, identity)
     finally:
         waiting.cancel()
 
 
-def gun_url(host: str, port: int, path: str) -> str:
-    """As a peer list names the relay."""
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}{path}"
+def relay_config(options: RelayOptions, data_dir: str) -> GunRelayConfig:
+    """The options in the relay's own terms."""
+    relay = options.relay
+    limits = relay.limits._asdict()
+    return GunRelayConfig(
+        host=relay.host,
+        port=relay.port,
+        path=relay.path,
+        data_dir=data_dir,
+        peers=relay.peers,
+        ca_file=options.ca_file,
+        cert_file=relay.cert_file,
+        key_file=relay.key_file,
+        admin_port=relay.admin_port,
+        trusted_addresses=relay.trusted_addresses,
+        limits=Limits(**{name: limits[name] for name in Limits.__struct_fields__ if name in limits}),
+        server_limits=ServerLimits(**{name: limits[name] for name in ServerLimits.__struct_fields__}),
+    )
 
 
-def ready_line(gun: str | None, pid: int) -> bytes:
-    """What is served; null is not."""
-    off = dict.fromkeys(("stun", "turn", "turns", "card", "endpoint", "userId", "publicKey", "admin"))
-    return encode({"v": VERSION, "ready": True, "pid": pid, "gun": gun, **off})
+def _allow_descriptors(wanted: int) -> None:
+    """Each client is a descriptor, and many systems start a process with 1024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+def ready_line(served: Served, identity: Identity, pid: int) -> bytes:
+    """What is served, and by whom; null is not."""
+    off = dict.fromkeys(("stun", "turn", "turns", "endpoint"))
+    return encode(
+        {
+            "v": VERSION, "ready": True, "pid": pid, "gun": served.gun, "card": served.card,
+            "userId": identity.fingerprint, "publicKey": identity.pub, "admin": served.admin, **off,
+        }
+    )  # fmt: skip

@@ -42,6 +42,13 @@ def _parser() -> argparse.ArgumentParser:
     relay.add_argument("--host", help="address to listen on (default: every interface)")
     relay.add_argument("--gun-port", type=_port, metavar="N", help="default 8765; 0 takes a free one")
     relay.add_argument("--data", required=True, metavar="DIR", help="directory of the graph")
+    relay.add_argument(
+        "--peer",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="another relay, ours or gun.js, to connect to and to share with; may be repeated",
+    )
     relay.add_argument("--config", metavar="FILE", help="JSON in the shape of AlephNet's config.json")
     relay.add_argument(
         "--no-gun", action="store_true", help="no Gun relay, which leaves nothing to serve yet"

@@ -8,7 +8,7 @@ import json
 from sidecar import log
 from sidecar.app import exit_codes, stdio
 from sidecar.app.relay_node import RelayOptions, serve
-from sidecar.config import Config, ConfigError, resolve
+from sidecar.config import Config, ConfigError, peer_url, resolve
 from sidecar.errors import SidecarError, UnavailableError
 
 logger = log.get("cli")
@@ -22,6 +22,7 @@ def run(options: argparse.Namespace) -> int:
         if options.no_gun:
             raise ConfigError("--no-gun", "leaves nothing to serve: TURN is not in this version")
         config = _config(options.config)
+        peers = tuple(peer_url(url, "--peer") for url in options.peer)
     except SidecarError as error:
         logger.error("cannot start", code=error.code.value, problem=error.message)
         return exit_codes.of(error)
@@ -31,7 +32,10 @@ def run(options: argparse.Namespace) -> int:
         relay = relay._replace(host=options.host)
     if options.gun_port is not None:
         relay = relay._replace(port=options.gun_port)
-    return serve(RelayOptions(relay, options.data, options.parent_pid), stdout)
+    if peers:
+        relay = relay._replace(peers=peers)
+    node = RelayOptions(relay, options.data, config.network.ca_file, options.parent_pid)
+    return serve(node, stdout)
 
 
 def _config(path: str | None) -> Config:

@@ -6,16 +6,19 @@ Imported after the ready line: it brings websockets with it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+import ssl
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sidecar.clock import Clock, Random
-from sidecar.errors import Code, LocalError, UnavailableError
+from sidecar.errors import Code, LocalError, SidecarError, UnavailableError
 from sidecar.graph import transport
-from sidecar.graph.core import effects, leaves
+from sidecar.graph.core import effects, leaves, outbox, sea
 from sidecar.graph.core.effects import Item
-from sidecar.graph.core.netclock import NetworkTime
-from sidecar.graph.core.peer import MAX_FRAME, Peer
+from sidecar.graph.core.peer import Peer
+from sidecar.graph.core.tickgap import TICK_S, TickGap
+from sidecar.graph.relay_time import RelayTime
+from sidecar.graph.sockets import Sockets
 from sidecar.graph.store import Store
 from sidecar.log import Logger
 
@@ -23,14 +26,13 @@ STATE_MARGIN_MS = 2_000
 """States lie this far in the past: a relay whose clock is a little behind ours must not defer a signal.
 ``Date`` tells the time to one second."""
 MAX_VALUE = 64 * 1024
-"""Characters of one leaf; the largest sealed signal has 24 KiB."""
+"""Characters of one leaf or signed value; the largest sealed signal has 24 KiB."""
 FOREVER_MS = 400 * 86_400_000
-"""How long a leaf without a lifetime in its soul stays in the outbox."""
+"""How long what has no lifetime in its soul stays in the outbox."""
 ACK_WITHIN_S = 8.0
-DATE_AGAIN_S = 600.0
-_OFFSET_SETTING = "network_offset_ms"
 
 OnLeaf = Callable[[str, str, int], None]
+OnValue = Callable[[str, Any, float], None]
 
 
 class RelayState(NamedTuple):
@@ -44,24 +46,32 @@ class RelayState(NamedTuple):
 class GraphClient:
     """Puts leaves and reads them on several relays at once.
 
-    ``clock.network_ms`` has to follow :meth:`network_offset_ms`, which is learnt here.
+    ``clock.network_ms`` has to follow :meth:`network_offset_ms`, which is learnt here. ``tls`` checks the
+    certificates of wss relays, None as the system does.
     """
 
     def __init__(
-        self, urls: Sequence[str], *, clock: Clock, random: Random, store: Store, log: Logger
+        self,
+        urls: Sequence[str],
+        *,
+        clock: Clock,
+        random: Random,
+        store: Store,
+        log: Logger,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         for url in urls:
             transport.relay_url(url)
         self._clock = clock
         self._store = store
         self._log = log
-        self._time = NetworkTime(int(store.setting(_OFFSET_SETTING) or 0))
+        self._time = RelayTime(clock, store, tls)
         self._peer = Peer(list(dict.fromkeys(urls)), random, [Item(*row) for row in store.outbox()])
-        self._sockets: dict[str, transport.Socket] = {}
-        self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._side_tasks: set[asyncio.Task[None]] = set()
-        self._acks: dict[tuple[str, str], asyncio.Future[None]] = {}
-        self._listeners: dict[int, OnLeaf] = {}
+        self._sockets = Sockets(self._peer, self._time, clock=clock, tls=tls, changed=self._pump)
+        self._gap = TickGap()
+        self._acks: dict[tuple[str, str], set[asyncio.Future[None]]] = {}
+        self._last_state = 0
+        self._listeners: dict[int, OnValue] = {}
         self._reads: dict[int, asyncio.Future[bool]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._running = False
@@ -77,12 +87,8 @@ class GraphClient:
         self._running = False
         if self._timer is not None:
             self._timer.cancel()
-        await asyncio.gather(*(socket.close() for socket in self._sockets.values()), return_exceptions=True)
-        tasks = [*self._tasks.values(), *self._side_tasks]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        for acked in self._acks.values():
+        await self._sockets.close()
+        for acked in [one for waiting in self._acks.values() for one in waiting]:
             acked.cancel()
         for done in self._reads.values():
             done.cancel()
@@ -91,37 +97,76 @@ class GraphClient:
     async def put_leaf(self, soul: str, key: str, value: str, *, timeout_s: float = ACK_WITHIN_S) -> None:
         """Send a leaf to every relay; returns when one has it.
 
-        Raises UnavailableError(graph.unreachable) when none acknowledged in time; the leaf stays in the
-        outbox, also over a restart, until a relay has it or its soul's lifetime is over.
+        Raises UnavailableError(graph.unreachable) when none acknowledged in time or every one refused. Unless
+        refused, the leaf stays in the outbox, also over a restart, until a relay has it or its soul's
+        lifetime is over.
         """
-        item = self._item(soul, key, value)
+        if not leaves.is_leaf_soul(soul) or not leaves.is_leaf(key, value):
+            raise LocalError("not a content-addressed leaf")
+        await self._put(soul, key, value, self._clock.network_ms() - STATE_MARGIN_MS, timeout_s)
+
+    async def put_value(
+        self, soul: str, key: str, value: Any, pair: Mapping[str, str], *, timeout_s: float = ACK_WITHIN_S
+    ) -> None:
+        """Sign and set a value in the space ``~PUB`` of a pair; returns when a relay has it, or a newer one.
+
+        Only the newest value of a key is kept for relays that are away. Raises as :meth:`put_leaf`, and
+        LocalError(too-large) when the soul is full at every relay.
+        """
+        if sea.soul_pub(soul) != pair["pub"]:
+            raise LocalError("not a soul of this pair")
+        state = self._next_state()
+        await self._put(soul, key, sea.sign_value(soul, key, value, state, pair), state, timeout_s)
+
+    def _next_state(self) -> int:
+        """A later put must win, also within one millisecond; a clock that was set back starts anew."""
+        state = self._clock.network_ms() - STATE_MARGIN_MS
+        if state <= self._last_state < state + STATE_MARGIN_MS:
+            state = self._last_state + 1
+        self._last_state = state
+        return state
+
+    async def _put(self, soul: str, key: str, text: str, state: int, timeout_s: float) -> None:
+        if len(text) > MAX_VALUE:
+            raise LocalError("the value is too large", code=Code.TOO_LARGE)
+        item = Item(soul, key, text, state, leaves.expires_ms(soul, state) or state + FOREVER_MS)
         self._peer.put(item, self._now())
         self._store.add_to_outbox((item.soul, item.key, item.value, item.state, item.expires_ms))
-        acked = self._acks.setdefault((soul, key), asyncio.get_running_loop().create_future())
+        acked = asyncio.get_running_loop().create_future()
+        self._acks.setdefault((soul, key), set()).add(acked)
         self._pump()
         try:
             async with asyncio.timeout(timeout_s):
-                await asyncio.shield(acked)
+                await acked
         except TimeoutError:
             raise UnavailableError("no relay acknowledged in time", code=Code.GRAPH_UNREACHABLE) from None
         finally:
-            self._acks.pop((soul, key), None)
-
-    def _item(self, soul: str, key: str, value: str) -> Item:
-        if len(value) > MAX_VALUE:
-            raise LocalError("the leaf is too large", code=Code.TOO_LARGE)
-        if not leaves.is_leaf_soul(soul) or not leaves.is_leaf(key, value):
-            raise LocalError("not a content-addressed leaf")
-        state = self._clock.network_ms() - STATE_MARGIN_MS
-        return Item(soul, key, value, state, leaves.expires_ms(soul, state) or state + FOREVER_MS)
+            waiting = self._acks.get((soul, key), set())
+            waiting.discard(acked)
+            if not waiting:
+                self._acks.pop((soul, key), None)
 
     def watch_leaves(self, soul: str, on_leaf: OnLeaf) -> Callable[[], None]:
         """Call ``on_leaf(key, value, state)`` once for each leaf of a soul, past and coming.
 
         Returns what ends it. Hashes are checked, a key is told once, a soul is cut at 512 KiB.
         """
+        return self._watch(soul, lambda key, value, state: on_leaf(key, value, int(state)))
+
+    def watch_values(self, soul: str, on_value: OnValue) -> Callable[[], None]:
+        """Call ``on_value(key, value, state)`` for the newest value of each key of a soul ``~PUB``, now and
+        when it changes; None is the owner's own deletion.
+
+        Returns what ends it. Signatures are checked; what is not signed, not newer or from the future is
+        dropped and counted.
+        """
+        if sea.soul_pub(soul) is None:
+            raise LocalError("nobody owns this soul")
+        return self._watch(soul, on_value)
+
+    def _watch(self, soul: str, listener: OnValue) -> Callable[[], None]:
         number = self._peer.watch(soul, self._now())
-        self._listeners[number] = on_leaf
+        self._listeners[number] = listener
         self._pump()
 
         def stop() -> None:
@@ -157,14 +202,19 @@ class GraphClient:
         self._peer.wake(self._now())
         self._pump()
 
+    def keep_close(self, close: bool) -> None:
+        """Whether a call lives: relays are pinged every 10 s, and one that is silent is replaced at once."""
+        self._peer.keep_close(close, self._now())
+        self._pump()
+
     def network_offset_ms(self) -> int:
         """How far the relays' clocks are ahead of this machine's steady clock."""
         return self._time.offset_ms
 
     @property
     def relays(self) -> list[RelayState]:
-        """Every configured relay, for health."""
-        return [RelayState(link.url, link.up, link.rtt_ms) for link in self._peer.links]
+        """Every configured relay, the best first: connected, few failures lately, a short round trip."""
+        return [RelayState(link.url, link.up, link.rtt_ms) for link in self._peer.ranked(self._now())]
 
     def _now(self) -> float:
         return self._clock.monotonic()
@@ -178,6 +228,10 @@ class GraphClient:
             return
         self._pumping = True
         try:
+            if self._gap.noticed(self._now(), self._clock.wall_ms()):
+                self._log.info("the machine slept, or its clock was set")
+                self._time.hurry()
+                self._peer.slept(self._now())
             self._peer.handle_timer(self._now(), self._clock.network_ms())
             while wanted := self._peer.take():
                 for effect in wanted:
@@ -187,32 +241,26 @@ class GraphClient:
         if self._timer is not None:
             self._timer.cancel()
         deadline = self._peer.next_deadline()
-        if deadline is not None:
-            delay = min(max(0.0, deadline - self._now()), 60.0)
-            self._timer = asyncio.get_running_loop().call_later(delay, self._pump)
+        delay = TICK_S if deadline is None else min(max(0.0, deadline - self._now()), TICK_S)
+        self._timer = asyncio.get_running_loop().call_later(delay, self._pump)
 
     def _perform(self, effect: effects.Effect) -> None:
         match effect:
-            case effects.Send(url, text):
-                if url in self._sockets:
-                    self._sockets[url].send(text)
-            case effects.LeafFound(watch, key, value, state):
-                self._tell(watch, key, value, int(state))
-            case effects.Connect(url):
-                self._tasks[url] = asyncio.create_task(self._run(url))
-            case effects.Disconnect(url):
-                self._tasks[url].cancel()
-            case effects.Ping(url):
-                if url in self._sockets:
-                    self._aside(self._ping(url, self._sockets[url]))
+            case effects.LeafFound(watch, key, value, state) | effects.ValueFound(watch, key, value, state):
+                self._tell(watch, key, value, state)
             case effects.ReadDone(watch, answered):
                 done = self._reads.get(watch)
                 if done is not None and not done.done():
                     done.set_result(answered)
+            case (
+                effects.Connect() | effects.Disconnect() | effects.Renew() | effects.Retire()
+                | effects.Send() | effects.Ping()
+            ):  # fmt: skip
+                self._sockets.perform(effect)
             case _:
                 self._note(effect)
 
-    def _tell(self, watch: int, key: str, value: str, state: int) -> None:
+    def _tell(self, watch: int, key: str, value: Any, state: float) -> None:
         listener = self._listeners.get(watch)
         if listener is None:
             return
@@ -225,69 +273,29 @@ class GraphClient:
         match effect:
             case effects.Stored(soul, key):
                 self._store.remove_from_outbox(soul, key)
-                acked = self._acks.get((soul, key))
-                if acked is not None and not acked.done():
-                    acked.set_result(None)
+                self._settle(soul, key, None)
+            case effects.Rejected(soul, key, reason):
+                self._store.remove_from_outbox(soul, key)
+                self._settle(soul, key, _refusal(soul, reason))
             case effects.Expired(soul, key):
                 self._store.remove_from_outbox(soul, key)
-                self._log.warning("leaf expired unsent")
-            case effects.Refused(url, _, _, reason):
-                self._log.warning("relay refused a leaf", relay=url, reason=reason)
+                self._log.warning("put expired unsent")
+            case effects.Refused(url, _, _, reason, final):
+                self._log.warning("relay refused a put", relay=url, reason=reason, final=final)
             case effects.LinkChanged(url, old, new, cause):
                 self._log.info("relay link", relay=url, old=old.value, new=new.value, cause=cause)
 
-    async def _run(self, url: str) -> None:
-        """The life of one connection."""
-        cause = "closed"
-        asked_ms = self._steady_ms()
-        socket: transport.Socket | None = None
-        clock: asyncio.Task[None] | None = None
-        try:
-            socket = self._sockets[url] = await transport.open_socket(url, max_frame=MAX_FRAME)
-            clock = self._aside(self._learn_time(url, socket.date, asked_ms))
-            self._peer.opened(url, self._now())
-            self._pump()
-            while True:
-                self._peer.received(url, await socket.receive(), self._now())
-                self._pump()
-        except (ConnectionError, UnavailableError) as error:
-            cause = str(error)
-        finally:
-            if clock is not None:
-                clock.cancel()
-            if socket is not None:
-                socket.abort()
-                if self._sockets.get(url) is socket:
-                    del self._sockets[url]
-        self._peer.closed(url, cause, self._now())
-        self._pump()
+    def _settle(self, soul: str, key: str, error: SidecarError | None) -> None:
+        for acked in self._acks.pop((soul, key), ()):
+            if acked.done():
+                continue
+            if error is None:
+                acked.set_result(None)
+            else:
+                acked.set_exception(error)
 
-    async def _ping(self, url: str, socket: transport.Socket) -> None:
-        try:
-            await socket.ping()
-        except ConnectionError:
-            return
-        if self._sockets.get(url) is socket:
-            self._peer.ponged(url, self._now())
-            self._pump()
 
-    async def _learn_time(self, url: str, date: str | None, asked_ms: float) -> None:
-        """Compare clocks while the connection lives; the upgrade's own answer is the first source."""
-        spoken = transport.parse_date(date) if date else None
-        sample = None if spoken is None else (spoken, asked_ms, self._steady_ms())
-        while True:
-            sample = sample or await transport.fetch_date(url, self._steady_ms)
-            if sample is not None:
-                self._time.observe(url, *sample)
-                self._store.set_setting(_OFFSET_SETTING, str(self._time.offset_ms))
-            sample = None
-            await asyncio.sleep(DATE_AGAIN_S)
-
-    def _steady_ms(self) -> float:
-        return self._clock.network_ms() - self._time.offset_ms
-
-    def _aside(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(work)
-        self._side_tasks.add(task)
-        task.add_done_callback(self._side_tasks.discard)
-        return task
+def _refusal(soul: str, reason: str) -> SidecarError:
+    if reason == outbox.SOUL_FULL and sea.soul_pub(soul) is not None:
+        return LocalError("the soul is full", code=Code.TOO_LARGE)
+    return UnavailableError(f"every relay refused: {reason}", code=Code.GRAPH_UNREACHABLE)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Iterable
+import ssl
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from http import HTTPStatus
 
 import msgspec
@@ -15,26 +17,21 @@ from websockets.http11 import Request, Response
 
 from sidecar.clock import Clock, Random
 from sidecar.errors import UnavailableError
+from sidecar.graph.admission import LOOPBACK, Admission, Bucket, ServerLimits
 from sidecar.graph.core import wire
 from sidecar.graph.core.router import Limits, Router
+from sidecar.graph.guarded import GuardedConnection, guarded
+from sidecar.graph.peering import Upstreams
 from sidecar.graph.store import NodeStore
-from sidecar.graph.transport import silent_logger
+from sidecar.graph.transport import Socket, public_url, silent_logger
 from sidecar.log import Logger
 
 KEEP_ALIVE_S = 20.0
 EXPIRE_EVERY_S = 60.0
+DRAIN_S = 1.0
+"""How long an end waits for what is being written: a disk that needs longer has not promised anything."""
 DEFAULT_PATH = "/gun"
-
-
-class ServerLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """What the sockets may cost; the rest is in ``Limits``."""
-
-    connections: int = 4_096
-    unsent_bytes: int = 4 * 1024 * 1024
-    """Queued towards a client that does not read; beyond it the connection is dropped."""
-    messages_per_s: float = 2_000.0
-    burst: float = 10_000.0
-    """Messages above the rate before reading from the connection is slowed down."""
+JSON = "application/json"
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -45,22 +42,12 @@ class Health(msgspec.Struct, frozen=True):
     problems: tuple[str, ...] = ()
 
 
-class _Bucket:
-    """Messages a connection may still send; an overdrawn one is told how long not to be read."""
-
-    def __init__(self, limits: ServerLimits, now: float) -> None:
-        self._rate = limits.messages_per_s
-        self._burst = self._tokens = limits.burst
-        self._at = now
-
-    def take(self, count: int, now: float) -> float:
-        self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate) - count
-        self._at = now
-        return max(0.0, -self._tokens / self._rate)
-
-
 class GraphServer:
-    """A relay on one address. HAM compares with the wall clock, the one that ``Date`` tells."""
+    """A relay on one address. HAM compares with the wall clock, the one that ``Date`` tells.
+
+    ``peers`` are relays to connect to, ``peer_tls`` checks their certificates; ``tls`` makes this one's port
+    speak TLS; ``documents`` are JSON texts by path that every page may read.
+    """
 
     def __init__(
         self,
@@ -72,6 +59,11 @@ class GraphServer:
         limits: Limits | None = None,
         server_limits: ServerLimits | None = None,
         path: str = DEFAULT_PATH,
+        peers: Sequence[str] = (),
+        peer_tls: ssl.SSLContext | None = None,
+        tls: ssl.SSLContext | None = None,
+        trusted_addresses: Sequence[str] = LOOPBACK,
+        documents: Mapping[str, Callable[[], str]] | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -79,90 +71,140 @@ class GraphServer:
         self._limits = limits or Limits()
         self._server_limits = server_limits or ServerLimits()
         self._path = path
+        self._tls = tls
+        self._documents = documents or {}
         self._router = Router(store, random, self._limits, self._flush)
+        self._admission = Admission(self._server_limits, trusted_addresses)
         self._numbers = itertools.count(1)
+        self._sockets: set[GuardedConnection] = set()
         self._connections: dict[int, ServerConnection] = {}
+        self._peers: dict[int, Socket] = {}
+        self._upstreams = Upstreams(
+            peers,
+            clock=clock,
+            random=random,
+            log=log,
+            tls=peer_tls,
+            on_open=self._peer_opened,
+            on_frame=self._peer_said,
+            on_close=self._peer_left,
+        )
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._server: Server | None = None
+        self._draining = False
+        self.messages_in = 0
+        self.frames_out = 0
 
     async def start(self, host: str, port: int) -> tuple[str, int]:
         """Bind and serve; returns the address. Raises UnavailableError if it cannot be bound."""
+        limits = self._server_limits
         try:
             self._server = await serve(
                 self._serve,
                 host,
                 port,
                 process_request=self._answer_http,
+                create_connection=guarded(self._admission, limits, self._router.counters, self._sockets),
                 max_size=self._limits.frame_bytes,
                 compression=None,
+                open_timeout=limits.handshake_s,
                 ping_interval=KEEP_ALIVE_S,
                 ping_timeout=KEEP_ALIVE_S,
                 close_timeout=1.0,
                 server_header=None,
                 logger=silent_logger(),
+                ssl=self._tls,
+                ssl_handshake_timeout=limits.handshake_s if self._tls else None,
             )
         except (OSError, OverflowError) as error:
             raise UnavailableError(f"cannot listen on {host}:{port}: {error}") from error
         self._keep_alive()
         self._expire()
+        self._upstreams.start()
         bound = next(iter(self._server.sockets)).getsockname()
         return str(bound[0]), int(bound[1])
 
     async def stop(self) -> None:
-        """Take no more connections, acknowledge what is being written, then close the others."""
+        """Take no more connections, acknowledge what is being written, then close the others.
+
+        What arrives meanwhile is not acknowledged, so that its sender keeps it.
+        """
         if self._server is None:
             return
+        self._draining = True
+        self._server.close(close_connections=False)
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
         written = asyncio.Event()
         self._store.write({}, lambda _: written.set())
-        await written.wait()
-        self._server.close()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(written.wait(), DRAIN_S)
+        ends = [connection.close(1001) for connection in self._connections.values()]
+        await asyncio.gather(self._upstreams.stop(), *ends, return_exceptions=True)
+        for socket in list(self._sockets):  # in a handshake, or reading nothing
+            socket.transport.abort()
         await self._server.wait_closed()
 
     def health(self) -> Health:
-        """Degraded while writes are being lost."""
-        failing = self._router.failing
-        problems = ("storage: writes fail",) if failing else ()
-        return Health("degraded" if problems else "ok", len(self._connections), problems)
+        """Degraded while writes are being lost or a peer is down."""
+        problems = ["storage: writes fail"] if self._router.failing else []
+        problems += [f"peer: {url} is not connected" for url, up in self.peers if not up]
+        return Health("degraded" if problems else "ok", len(self._connections), tuple(problems))
 
     @property
     def counters(self) -> dict[str, int]:
         """What was refused or dropped, by reason."""
         return dict(self._router.counters)
 
+    @property
+    def connections(self) -> int:
+        """WebSockets of clients."""
+        return len(self._connections)
+
+    @property
+    def peers(self) -> list[tuple[str, bool]]:
+        """URL of each relay that this one connects to, and whether it is connected."""
+        return [(public_url(link.url), link.up) for link in self._upstreams.links]
+
     def _answer_http(self, connection: ServerConnection, request: Request) -> Response | None:
         """Let an upgrade to our path through; everything else gets an answer, with the Date clients need."""
         path = request.path.partition("?")[0]
-        if path == "/healthz":
-            response = connection.respond(HTTPStatus.OK, msgspec.json.encode(self.health()).decode() + "\n")
-            del response.headers["Content-Type"]
-            response.headers["Content-Type"] = "application/json"
-            return response
-        if path != self._path:
-            return connection.respond(HTTPStatus.NOT_FOUND, "not found\n")
-        if "upgrade" not in request.headers.get("Connection", "").lower():
+        if path == self._path:
+            if "upgrade" in request.headers.get("Connection", "").lower():
+                return self._refusal(connection)
             return connection.respond(HTTPStatus.OK, "Gun relay: connect with a WebSocket\n")
+        if path == "/healthz":
+            return answer(connection, msgspec.json.encode(self.health()).decode() + "\n", JSON)
+        if path not in self._documents:
+            return connection.respond(HTTPStatus.NOT_FOUND, "not found\n")
+        response = answer(connection, self._documents[path]() + "\n", JSON)
+        response.headers["Access-Control-Allow-Origin"] = "*"
+        return response
+
+    def _refusal(self, connection: ServerConnection) -> Response | None:
+        """The answer to one client too many."""
+        assert isinstance(connection, GuardedConnection)
         if len(self._connections) >= self._server_limits.connections:
             return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "full\n")
+        if connection.address.crowded():
+            self._router.counters["crowded-address"] += 1
+            return connection.respond(HTTPStatus.TOO_MANY_REQUESTS, "too many connections\n")
         return None
 
     async def _serve(self, connection: ServerConnection) -> None:
+        assert isinstance(connection, GuardedConnection)
         number = next(self._numbers)
         self._connections[number] = connection
         self._router.opened(number)
         self._flush()
-        bucket = _Bucket(self._server_limits, self._clock.monotonic())
+        limits = self._server_limits
+        bucket = Bucket(limits.messages_per_s, limits.burst, self._clock.monotonic())
         try:
             async for frame in connection:
-                if isinstance(frame, bytes):
-                    self._router.counters["binary"] += 1
-                    continue
                 now = self._clock.monotonic()
-                messages = self._router.received(number, frame, now, self._clock.wall_ms())
-                self._flush()
-                wait_s = bucket.take(messages, now)
+                messages = self._take_in(number, frame)
+                wait_s = max(bucket.take(messages, now), connection.address.take(messages, now))
                 if wait_s > 0:
                     self._router.counters["slowed"] += 1
                     await asyncio.sleep(min(wait_s, 5.0))
@@ -171,6 +213,32 @@ class GraphServer:
         finally:
             del self._connections[number]
             self._router.closed(number, self._clock.monotonic())
+
+    def _take_in(self, number: int, frame: str | bytes) -> int:
+        """Let the router handle a frame; returns how many messages it held."""
+        if self._draining:
+            return 1
+        if isinstance(frame, bytes):
+            self._router.counters["binary"] += 1
+            return 1
+        messages = self._router.received(number, frame, self._clock.monotonic(), self._clock.wall_ms())
+        self.messages_in += messages
+        self._flush()
+        return messages
+
+    def _peer_opened(self, socket: Socket) -> int:
+        number = next(self._numbers)
+        self._peers[number] = socket
+        self._router.opened(number)
+        self._flush()
+        return number
+
+    def _peer_said(self, number: int, frame: str | bytes) -> None:
+        self._take_in(number, frame)
+
+    def _peer_left(self, number: int) -> None:
+        del self._peers[number]
+        self._router.closed(number, self._clock.monotonic())
 
     def _flush(self) -> None:
         """Send what the router wants sent; nobody waits for anybody."""
@@ -188,6 +256,11 @@ class GraphServer:
             if connection.transport.get_write_buffer_size() > self._server_limits.unsent_bytes:
                 self._router.counters["slow-reader"] += 1
                 connection.transport.abort()
+        if self._peers:
+            for number in numbers:
+                if number in self._peers:
+                    self._peers[number].send(text)
+        self.frames_out += len(targets)
 
     def _settle(self) -> None:
         self._router.handle_timer(self._clock.monotonic(), self._clock.wall_ms())
@@ -199,9 +272,18 @@ class GraphServer:
 
     def _expire(self) -> None:
         self._store.expire(self._clock.wall_ms())
+        self._admission.forget_settled(self._clock.monotonic())
         self._arrange("expire", EXPIRE_EVERY_S, self._expire)
 
     def _arrange(self, name: str, delay_s: float, call: Callable[[], None]) -> None:
         if name in self._timers:
             self._timers[name].cancel()
         self._timers[name] = asyncio.get_running_loop().call_later(delay_s, call)
+
+
+def answer(connection: ServerConnection, text: str, content_type: str) -> Response:
+    """200 with a body."""
+    response = connection.respond(HTTPStatus.OK, text)
+    del response.headers["Content-Type"]
+    response.headers["Content-Type"] = content_type
+    return response

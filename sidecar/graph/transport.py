@@ -33,6 +33,28 @@ def relay_url(url: str) -> str:
     return urlunsplit(SplitResult(scheme, parts.netloc, path, parts.query, ""))
 
 
+def public_url(url: str) -> str:
+    """A peer's URL as others may read it: without user, password and query."""
+    parts = urlsplit(url)
+    return urlunsplit(SplitResult(parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def trust(ca_file: str | None) -> ssl.SSLContext:
+    """How a relay's certificate is checked: the system's authorities, and those of a PEM file.
+
+    Raises LocalError for a file that holds no certificate, UnavailableError for one that cannot be read.
+    """
+    context = ssl.create_default_context()
+    if ca_file is not None:
+        try:
+            context.load_verify_locations(ca_file)
+        except ssl.SSLError:
+            raise LocalError(f"network.caFile: {ca_file}: no certificate in PEM form") from None
+        except OSError as error:
+            raise UnavailableError(f"network.caFile: {ca_file}: {error.strerror}") from None
+    return context
+
+
 def silent_logger() -> logging.Logger:
     """websockets writes to stderr, which carries our JSON lines: it gets a logger that says nothing."""
     logger = logging.getLogger("sidecar.websockets")
@@ -80,11 +102,17 @@ class Socket:
         await self._connection.close()
 
 
-async def open_socket(url: str, *, max_frame: int) -> Socket:
-    """Connect; raises UnavailableError with the cause in its message."""
+async def open_socket(url: str, *, max_frame: int, tls: ssl.SSLContext | None = None) -> Socket:
+    """Connect; ``tls`` checks a wss relay's certificate, None as the system does.
+
+    Raises UnavailableError with the cause in its message.
+    """
     try:
+        address = relay_url(url)
+        secure = address.startswith("wss:")
         connection = await connect(
-            relay_url(url),
+            address,
+            ssl=(tls or ssl.create_default_context()) if secure else None,
             max_size=max_frame,
             compression=None,
             open_timeout=OPEN_WITHIN_S,
@@ -99,21 +127,25 @@ async def open_socket(url: str, *, max_frame: int) -> Socket:
     return Socket(connection)
 
 
-async def fetch_date(url: str, steady_ms: Callable[[], float]) -> tuple[float, float, float] | None:
+async def fetch_date(
+    url: str, steady_ms: Callable[[], float], tls: ssl.SSLContext | None = None
+) -> tuple[float, float, float] | None:
     """Ask a relay for its time by a plain GET: its date, our steady times of asking and hearing, all ms."""
     try:
         async with asyncio.timeout(DATE_WITHIN_S):
-            return await _get_date(urlsplit(relay_url(url)), steady_ms)
+            return await _get_date(urlsplit(relay_url(url)), steady_ms, tls)
     except (OSError, TimeoutError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
         return None
 
 
-async def _get_date(parts: SplitResult, steady_ms: Callable[[], float]) -> tuple[float, float, float] | None:
+async def _get_date(
+    parts: SplitResult, steady_ms: Callable[[], float], tls: ssl.SSLContext | None
+) -> tuple[float, float, float] | None:
     secure = parts.scheme == "wss"
     reader, writer = await asyncio.open_connection(
         parts.hostname,
         parts.port or (443 if secure else 80),
-        ssl=ssl.create_default_context() if secure else None,
+        ssl=(tls or ssl.create_default_context()) if secure else None,
         limit=MAX_HEAD,
     )
     try:

@@ -1,11 +1,11 @@
 """The graph's stores on SQLite: a relay's cells, a client's outbox and settings (``sidecar.graph.store``).
 
-A write is visible to reads at once, from an overlay in memory, and leaves the overlay when it is committed.
+Reads see a write at once, from the nodes held in memory (``nodecache``). A small node is one row under the
+empty key, which no cell can have; one that outgrows it, or whose cells end, is a row for each key.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -14,15 +14,20 @@ from typing import Any
 import msgspec
 
 from sidecar.storage.database import CallSoon, Database, OnDone, Statement
+from sidecar.storage.nodecache import CACHE_BYTES, Cell, Cells, Node, NodeCache
+from sidecar.storage.soulfilter import MAX_SOULS, SoulFilter
 
-Cell = tuple[Any, float]
-Cells = dict[str, Cell]
 OutboxRow = tuple[str, str, str, float, float]
 ExpiresMs = Callable[[str, float], float | None]
 """When a cell of this soul with this state ends; None for never."""
 
-MAX_SIZES = 4_096
-"""Souls whose size is remembered; another one is added up anew."""
+WHOLE = ""
+"""Key of the row that holds a whole node."""
+MAX_WHOLE = 2_048
+"""Keys and values of a node in one row: each write writes all of it."""
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
 
 _MIGRATIONS = (
     """
@@ -38,7 +43,9 @@ _MIGRATIONS = (
     CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
     """,
 )
+_READ = "SELECT key, value, state FROM cells WHERE soul = ? ORDER BY key"
 _PUT_CELL = "INSERT OR REPLACE INTO cells (soul, key, state, value, expires_ms) VALUES (?, ?, ?, ?, ?)"
+_DROP_WHOLE = f"DELETE FROM cells WHERE soul = ? AND key = '{WHOLE}'"
 _EXPIRE = "DELETE FROM cells WHERE expires_ms < ?"
 _PUT_OUTBOX = "INSERT OR REPLACE INTO outbox (soul, key, value, state, expires_ms) VALUES (?, ?, ?, ?, ?)"
 _DROP_OUTBOX = "DELETE FROM outbox WHERE soul = ? AND key = ?"
@@ -49,14 +56,21 @@ class SqliteStore:
     """Both stores in one file. ``durable`` for a client: its outbox must survive a power cut (DESIGN D10)."""
 
     def __init__(
-        self, path: Path, *, expires_ms: ExpiresMs, call_soon: CallSoon, durable: bool = False
+        self,
+        path: Path,
+        *,
+        expires_ms: ExpiresMs,
+        call_soon: CallSoon,
+        durable: bool = False,
+        cache_bytes: int = CACHE_BYTES,
     ) -> None:
         self._expires_ms = expires_ms
         self._database = Database(path, _MIGRATIONS, call_soon, durable=durable)
         self._read = self._database.reader.execute
-        self._overlay: dict[str, dict[str, tuple[int, Cell]]] = {}
-        self._sizes: OrderedDict[str, int] = OrderedDict()
-        self._writes = 0
+        self._cache = NodeCache(self._load, cache_bytes)
+        self._souls = SoulFilter()
+        for (soul,) in self._read("SELECT DISTINCT soul FROM cells LIMIT ?", (MAX_SOULS + 1,)):
+            self._souls.add(soul)
 
     def close(self) -> None:
         """Commit what is queued and close the file."""
@@ -65,61 +79,63 @@ class SqliteStore:
     # A relay's cells
 
     def read(self, soul: str) -> Cells:
-        rows = self._read("SELECT key, value, state FROM cells WHERE soul = ?", (soul,))
-        cells = {key: _cell(value, state) for key, value, state in rows}
-        cells.update((key, cell) for key, (_, cell) in self._overlay.get(soul, {}).items())
-        return cells
+        return self._cache.get(soul).cells
 
     def read_cell(self, soul: str, key: str) -> Cell | None:
-        pending = self._overlay.get(soul, {}).get(key)
-        if pending is not None:
-            return pending[1]
-        query = "SELECT value, state FROM cells WHERE soul = ? AND key = ?"
-        row = self._read(query, (soul, key)).fetchone()
-        return None if row is None else _cell(*row)
+        return self._cache.get(soul).cells.get(key)
 
     def size(self, soul: str) -> int:
-        known = self._sizes.get(soul)
-        if known is None:
-            known = sum(_size(key, value) for key, (value, _) in self.read(soul).items())
-            self._sizes[soul] = known
-            if len(self._sizes) > MAX_SIZES:
-                self._sizes.popitem(last=False)
-        else:
-            self._sizes.move_to_end(soul)
-        return known
+        return self._cache.get(soul).size
 
     def write(self, changes: Mapping[str, Cells], on_done: OnDone) -> None:
-        self._writes += 1
-        rows = []
-        for soul, cells in changes.items():
-            for key, (value, state) in cells.items():
-                self._grow(soul, key, value)
-                self._overlay.setdefault(soul, {})[key] = (self._writes, (value, state))
-                text = msgspec.json.encode(value).decode()
-                rows.append((soul, key, state, text, self._expires_ms(soul, state)))
-        statements: list[Statement] = [(_PUT_CELL, rows)] if rows else []
-        self._database.submit(statements, partial(self._committed, changes, self._writes, on_done))
+        statements = [
+            statement
+            for soul, cells in changes.items()
+            for statement in self._statements(soul, self._cache.write(soul, cells), cells)
+        ]
+        self._database.submit(statements, partial(self._committed, tuple(changes), on_done))
 
-    def _grow(self, soul: str, key: str, value: Any) -> None:
-        if soul in self._sizes:
-            current = self.read_cell(soul, key)
-            self._sizes[soul] += _size(key, value) - (_size(key, current[0]) if current else 0)
+    def _statements(self, soul: str, node: Node, cells: Cells) -> list[Statement]:
+        if not (node.whole_row or node.key_rows):
+            self._souls.add(soul)
+        if not (node.limited or node.key_rows) and node.size <= MAX_WHOLE:
+            node.whole_row = True
+            return [(_PUT_CELL, [(soul, WHOLE, 0, _text(node.cells), None)])]
+        statements: list[Statement] = []
+        if node.whole_row:
+            cells = node.cells
+            statements.append((_DROP_WHOLE, [(soul,)]))
+        node.whole_row, node.key_rows = False, True
+        rows = [
+            (soul, key, state, _text(value), self._expires_ms(soul, state) if node.limited else None)
+            for key, (value, state) in cells.items()
+        ]
+        return [*statements, (_PUT_CELL, rows)]
 
-    def _committed(self, changes: Mapping[str, Cells], write: int, on_done: OnDone, stored: bool) -> None:
-        for soul, cells in changes.items():
-            pending = self._overlay.get(soul, {})
-            for key in cells:
-                if key in pending and pending[key][0] == write:
-                    del pending[key]
-            if not pending:
-                self._overlay.pop(soul, None)
-            if not stored:
-                self._sizes.pop(soul, None)
+    def _load(self, soul: str) -> Node:
+        limited = self._expires_ms(soul, 0) is not None
+        if not self._souls.may_hold(soul):
+            return Node({}, limited=limited, whole_row=False, key_rows=False)
+        rows = self._read(_READ, (soul,)).fetchall()
+        cells: Cells = {}
+        whole_row = bool(rows) and rows[0][0] == WHOLE
+        if whole_row:
+            cells = {key: (value, state) for key, (value, state) in _decode(rows[0][1]).items()}
+        cells.update({key: (_decode(value), _number(state)) for key, value, state in rows[whole_row:]})
+        return Node(
+            cells,
+            limited=limited,
+            whole_row=whole_row,
+            key_rows=len(rows) > whole_row,
+        )
+
+    def _committed(self, souls: tuple[str, ...], on_done: OnDone, stored: bool) -> None:
+        for soul in souls:
+            self._cache.written(soul, stored)
         on_done(stored)
 
     def expire(self, network_ms: float) -> None:
-        self._database.submit([(_EXPIRE, [(network_ms,)])], lambda _: self._sizes.clear())
+        self._database.submit([(_EXPIRE, [(network_ms,)])], lambda _: self._cache.forget_limited())
 
     # A client's outbox and settings
 
@@ -140,9 +156,10 @@ class SqliteStore:
         self._database.submit([(_PUT_SETTING, [(name, value)])])
 
 
-def _cell(value: str, state: float) -> Cell:
-    return msgspec.json.decode(value), int(state) if state == int(state) else state
+def _text(value: Any) -> str:
+    return _encode(value).decode()
 
 
-def _size(key: str, value: Any) -> int:
-    return len(key) + (len(value) if isinstance(value, str) else 16)
+def _number(state: float) -> float:
+    """As it was: whole milliseconds are integers."""
+    return int(state) if state == int(state) else state

@@ -10,9 +10,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from sidecar.app.system_clock import SystemRandom
 from sidecar.errors import Code, LocalError, UnavailableError
 from sidecar.graph import transport
-from tests.graph_nodes import SOUL, Heard, WatchedStore, graph_client, graph_relay, leaf, open_sqlite
+from sidecar.graph.core import sea
+from sidecar.graph.core.router import Limits
+from tests.graph_nodes import SOUL, Heard, Values, WatchedStore, graph_client, graph_relay, leaf, open_sqlite
 
 
 @pytest.mark.parametrize(
@@ -90,6 +93,92 @@ async def test_what_is_no_leaf_is_refused_before_it_is_sent() -> None:
         with pytest.raises(LocalError) as caught:
             await client.put_leaf(SOUL, *leaf("x" * 70_000))
         assert caught.value.code is Code.TOO_LARGE
+
+
+async def test_values_are_signed_and_the_newest_is_heard() -> None:
+    pair = sea.make_pair(SystemRandom())
+    soul = f"~{pair['pub']}/lease"
+    async with graph_relay() as (_, url), graph_client(url) as alice, graph_client(url) as bob:
+        live, late = Values(), Values()
+        stop = bob.watch_values(soul, live)
+        for number in range(20):
+            await alice.put_value(soul, "k", {"#": "a link"} if number == 19 else number, pair)
+        await alice.put_value(soul, "gone", None, pair)
+        await live.until({"k": {"#": "a link"}, "gone": None})
+        assert live.states == sorted(live.states)
+        bob.watch_values(soul, late)
+        await late.until({"k": {"#": "a link"}, "gone": None})
+        assert len(late.states) == 2
+        stop()
+        await alice.put_value(soul, "k", "last", pair)
+        await late.until({"k": "last", "gone": None})
+        assert live.values["k"] == {"#": "a link"}
+
+
+async def test_values_put_at_once_end_with_the_last_one() -> None:
+    pair = sea.make_pair(SystemRandom())
+    soul, store = f"~{pair['pub']}/lease", WatchedStore()
+    async with graph_relay() as (_, url), graph_client(url) as bob:
+        heard = Values()
+        bob.watch_values(soul, heard)
+        async with graph_client(url, store=store, connected=False) as alice:
+            await asyncio.gather(*(alice.put_value(soul, "k", number, pair) for number in range(50)))
+            assert store.outbox() == []
+        await heard.until({"k": 49})
+
+
+async def test_only_the_newest_value_waits_for_a_relay(tmp_path: Path) -> None:
+    pair = sea.make_pair(SystemRandom())
+    soul, store = f"~{pair['pub']}/lease", open_sqlite(tmp_path / "client.db")
+    async with graph_client("http://127.0.0.1:1/gun", store=store, connected=False) as alice:
+        for number in range(3):
+            with pytest.raises(UnavailableError):
+                await alice.put_value(soul, "k", number, pair, timeout_s=0.01)
+        assert len(store.outbox()) == 1
+    async with graph_relay() as (_, url), graph_client(url, store=store), graph_client(url) as bob:
+        heard = Values()
+        bob.watch_values(soul, heard)
+        await heard.until({"k": 2})
+    store.close()
+
+
+async def test_a_soul_of_somebody_else_is_the_callers_mistake() -> None:
+    pair, other = sea.make_pair(SystemRandom()), sea.make_pair(SystemRandom())
+    async with graph_client([], connected=False) as client:
+        for soul in ("public", SOUL, f"~{other['pub']}/lease"):
+            with pytest.raises(LocalError):
+                await client.put_value(soul, "k", 1, pair)
+        with pytest.raises(LocalError):
+            client.watch_values(SOUL, Values())
+        with pytest.raises(LocalError) as caught:
+            await client.put_value(f"~{pair['pub']}", "k", "x" * 70_000, pair)
+        assert caught.value.code is Code.TOO_LARGE
+
+
+async def test_a_relay_that_refuses_for_good_is_not_asked_again() -> None:
+    pair, store = sea.make_pair(SystemRandom()), WatchedStore()
+    limits = Limits(leaf_soul_bytes=10, soul_bytes=10)
+    async with graph_relay(limits=limits) as (_, one), graph_relay(limits=limits) as (_, two):
+        async with graph_client([one, two], store=store) as alice:
+            await store.until(lambda: all(relay.connected for relay in alice.relays))
+            with pytest.raises(UnavailableError) as put:
+                await alice.put_leaf(SOUL, *leaf("no room"))
+            assert put.value.code is Code.GRAPH_UNREACHABLE
+            assert "Soul is full." in put.value.message
+            with pytest.raises(LocalError) as value:
+                await alice.put_value(f"~{pair['pub']}", "k", "no room", pair)
+            assert value.value.code is Code.TOO_LARGE
+            assert store.outbox() == []
+
+
+async def test_one_relay_that_refuses_does_not_hide_the_one_that_takes() -> None:
+    store = WatchedStore()
+    async with graph_relay(limits=Limits(leaf_soul_bytes=10)) as (_, one), graph_relay() as (_, two):
+        async with graph_client([one, two], store=store) as alice, graph_client(two) as bob:
+            key, value = leaf("room at one")
+            await alice.put_leaf(SOUL, key, value)
+            assert await bob.read_leaves(SOUL, timeout_s=5) == {key: value}
+            assert store.outbox() == []
 
 
 async def test_no_relay_at_all_is_unreachable() -> None:

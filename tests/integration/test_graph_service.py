@@ -34,7 +34,8 @@ async def test_a_leaf_put_offline_survives_the_process(tmp_path: Path) -> None:
 async def test_the_clock_follows_the_relays_also_after_a_restart(tmp_path: Path) -> None:
     clock = SystemClock()
     service = GraphService([], tmp_path, clock)
-    service.client._time.observe("relay", clock.steady_ms() + 600_000, clock.steady_ms(), clock.steady_ms())
+    now_ms = clock.steady_ms()
+    service.client._time._time.observe("relay", now_ms + 600_000, now_ms, now_ms)
     assert abs(clock.network_ms() - clock.steady_ms() - 600_000) < 2_000
     assert service.relays == []
     await service.start()

@@ -303,6 +303,16 @@ async def test_a_session_is_left(world: World) -> None:
     assert alice.arrived.empty()
 
 
+async def test_relays_are_kept_close_while_a_call_lives(world: World) -> None:
+    alice = await world.node(ALICE, BOB)
+    alice.service.join_session("call_1", SESSION, BOB.fingerprint)
+    alice.service.join_session("call_2", "02" * 16, BOB.fingerprint)
+    alice.service.leave_session("call_1")
+    assert world.graph.kept_close
+    alice.service.leave_session("call_2")
+    assert not world.graph.kept_close
+
+
 async def test_sessions_are_bounded(world: World) -> None:
     alice = await world.node(ALICE, BOB)
     for number in range(200):

@@ -11,7 +11,10 @@ from typing import Any
 import pytest
 
 from sidecar import config
+from sidecar.app.relay_node import RelayOptions, relay_config
 from sidecar.config import ConfigError, IceServerConfig, Section, resolve
+from sidecar.graph.admission import ServerLimits
+from sidecar.graph.core.router import Limits
 
 SAMPLE = Path(__file__).resolve().parents[2] / "docs" / "config-sample.jsonc"
 
@@ -91,6 +94,14 @@ def test_each_option_of_the_sample_is_explained() -> None:
         ({"network": {"relay": {"port": 1.5}}}, "network.relay.port"),
         ({"network": {"relay": {"port": True}}}, "network.relay.port"),
         ({"network": {"relay": {"path": "gun"}}}, "network.relay.path"),
+        ({"network": {"caFile": ""}}, "network.caFile"),
+        ({"network": {"relay": {"peers": ["ftp://a"]}}}, "network.relay.peers[0]"),
+        ({"network": {"relay": {"certFile": "a"}}}, "network.relay.keyFile"),
+        ({"network": {"relay": {"keyFile": "a"}}}, "network.relay.certFile"),
+        ({"network": {"relay": {"adminPort": -1}}}, "network.relay.adminPort"),
+        ({"network": {"relay": {"trustedAddresses": ["10.0.0.0/99"]}}}, "network.relay.trustedAddresses[0]"),
+        ({"network": {"relay": {"limits": {"connections": 0}}}}, "network.relay.limits.connections"),
+        ({"network": {"relay": {"limits": {"burst": "many"}}}}, "network.relay.limits.burst"),
         ({"media": {"process": "thread"}}, "media.process"),
         ({"media": {"iceInterfaces": ["10.0.0.0/99"]}}, "media.iceInterfaces[0]"),
         ({"media": {"fileFolders": ["relative"]}}, "media.fileFolders[0]"),
@@ -157,3 +168,22 @@ def test_a_section_names_its_members() -> None:
     assert Section({}, "").name("a") == "a"
     assert Section({}, "a.b").name("c") == "a.b.c"
     assert config.peer_url("wss://relay.example/gun", "x") == "wss://relay.example/gun"
+
+
+def test_the_limits_of_a_relay_are_those_of_its_parts() -> None:
+    """``config`` is below the graph, so it spells the defaults again."""
+    parts = {
+        name: getattr(part, name) for part in (Limits(), ServerLimits()) for name in part.__struct_fields__
+    }
+    assert resolve({}).relay.limits._asdict() == parts
+
+
+def test_a_relays_limits_and_addresses_arrive() -> None:
+    asked = {"limits": {"connectionsPerAddress": 3, "burst": 7.5}, "trustedAddresses": [], "adminPort": 0}
+    relay = resolve({"network": {"relay": asked}}).relay
+    assert (relay.limits.connections_per_address, relay.limits.burst) == (3, 7.5)
+    assert relay.trusted_addresses == ()
+    assert relay.admin_port == 0
+    config = relay_config(RelayOptions(relay, "/data"), "/data")
+    assert config.server_limits.connections_per_address == 3
+    assert config.limits == Limits()

@@ -119,3 +119,56 @@ def test_a_new_connection_knows_nothing_of_the_last_ones_dialect() -> None:
     link.aleph = True
     link.closed("gone", 0.0)
     assert not link.aleph
+
+
+def test_a_relay_is_pinged_more_often_while_a_call_lives() -> None:
+    link = make(LinkState.UP)
+    link.ponged(0.0)
+    link.keep_close(True, 1.0)
+    assert link.next_deadline() == pytest.approx(1.0 + module.CLOSE_PING_EVERY_S)
+    assert link.handle_timer(11.0) == [Ping(URL)]
+    link.ponged(11.01)
+    assert link.next_deadline() == pytest.approx(11.01 + module.CLOSE_PING_EVERY_S)
+    link.keep_close(False, 12.0)
+    link.handle_timer(22.0)
+    link.ponged(22.0)
+    assert link.next_deadline() == pytest.approx(22.0 + module.PING_EVERY_S)
+
+
+def test_a_silent_relay_is_replaced_at_once_while_a_call_lives() -> None:
+    link = make(LinkState.UP)
+    link.ponged(0.0)
+    link.keep_close(True, 0.0)
+    link.handle_timer(10.0)
+    late = 10.0 + module.CLOSE_PONG_WITHIN_S
+    assert kinds(link.handle_timer(late)) == ["Disconnect", "LinkChanged"]
+    assert kinds(link.handle_timer(late)) == ["LinkChanged", "Connect"]
+    link.closed("refused", late)
+    assert (link.next_deadline() or 0) > late
+
+
+def test_after_a_sleep_the_missing_pong_proves_nothing() -> None:
+    link = make(LinkState.UP)
+    assert link.probe(1_000.0) == [Ping(URL)]
+    assert link.handle_timer(1_000.0) == []
+    link.ponged(1_000.2)
+    assert link.rtt_ms == pytest.approx(200)
+
+
+def test_relays_are_ranked_by_connection_failures_and_round_trip() -> None:
+    up, failing, slow, down = (make(LinkState.UP) for _ in range(4))
+    for link in (up, failing, slow):
+        link.ponged(0.01)
+    slow.rtt_ms = 300.0
+    for link in (failing, down):
+        link.closed("gone", 1.0)
+    failing.handle_timer(2.0)
+    failing.opened(2.0)
+    failing.ponged(2.01)
+    ranked = sorted([down, failing, slow, up], key=lambda link: link.rank(3.0))
+    assert ranked == [up, slow, failing, down]
+    assert failing.rank(1.0 + module.RECENT_S) < slow.rank(1.0 + module.RECENT_S)
+    for _ in range(100):
+        down.handle_timer(1e9)
+        down.closed("refused", 1.0)
+    assert down.rank(1.0)[1] == module.MAX_FAILURES

@@ -34,3 +34,16 @@ def test_the_last_runs_offset_serves_until_a_relay_spoke() -> None:
     assert time.offset_ms == 600_000
     time.observe("a", 5_000, 5_500, 5_500)
     assert time.offset_ms == 0
+
+
+def test_of_two_relays_one_that_lies_changes_nothing() -> None:
+    """Our own clock is the third witness."""
+    for honest_first in (True, False):
+        time = NetworkTime()
+        for error in (0, 9_000_000) if honest_first else (9_000_000, 0):
+            time.observe(str(error), 1_000_000 + error, 1_000_000, 1_000_000)
+        assert abs(time.offset_ms) <= 1_000
+    time = NetworkTime()
+    for name in ("a", "b"):
+        time.observe(name, 1_600_000, 1_000_000, 1_000_000)
+    assert abs(time.offset_ms - 600_000) <= 1_000

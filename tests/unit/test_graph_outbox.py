@@ -9,11 +9,14 @@ import pytest
 
 from sidecar.errors import Code, UnavailableError
 from sidecar.graph.core import outbox as module
-from sidecar.graph.core.effects import Expired, Item, Refused, Stored
+from sidecar.graph.core import sea
+from sidecar.graph.core.effects import Effect, Expired, Item, Refused, Rejected, Stored
 from sidecar.graph.core.outbox import Outbox
-from tests.graph_machines import NOW_MS, SOUL, item, sent
+from tests.graph_machines import NOW_MS, SOUL, Seeded, item, sent
 
 A, B = "ws://a/gun", "ws://b/gun"
+OWNER = sea.make_pair(Seeded(1))
+OWNED = f"~{OWNER['pub']}/lease"
 
 
 def make(*, relays: int = 2, restored: tuple[Item, ...] = ()) -> Outbox:
@@ -86,13 +89,126 @@ def test_reading_the_leaf_back_is_as_good_as_an_ack() -> None:
     assert len(outbox) == 0
 
 
+def refuse(outbox: Outbox, message_id: str, reason: str, now: float) -> list[Effect]:
+    """A relay refuses, and does not have the item when asked; returns what follows."""
+    refused, ask = outbox.acknowledged(message_id, reason, now)
+    assert isinstance(refused, Refused)
+    assert (refused.reason, refused.final) == (reason, True)
+    (asked,) = gets(sent([ask]))
+    return outbox.read_back(asked, {}, now)
+
+
 def test_a_refusal_is_told_and_the_other_relay_still_counts() -> None:
     outbox = make()
     outbox.opened(A, 0.0)
     outbox.opened(B, 0.0)
     at_a, at_b = puts(sent(outbox.add(item(1), 0.0)))
-    assert outbox.acknowledged(at_a, "Soul is full.", 0.1) == [Refused(A, SOUL, item(1).key, "Soul is full.")]
+    assert refuse(outbox, at_a, "Soul is full.", 0.1) == []
     assert outbox.acknowledged(at_b, None, 0.1) == [Stored(SOUL, item(1).key)]
+    assert len(outbox) == 0
+
+
+def test_a_final_refusal_ends_the_tries_at_that_relay() -> None:
+    outbox = make()
+    outbox.opened(A, 0.0)
+    outbox.opened(B, 0.0)
+    at_a, at_b = puts(sent(outbox.add(item(1), 0.0)))
+    assert refuse(outbox, at_a, "Unverified data.", 0.1) == []
+    for now in range(10, 100, 10):
+        effects = outbox.handle_timer(float(now), NOW_MS)
+        assert sent(effects, A) == []
+        at_b = (puts(sent(effects, B)) or [at_b])[-1]
+    outbox.closed(A)
+    assert outbox.opened(A, 100.0) == []
+    rejected = Rejected(SOUL, item(1).key, "Soul is full.")
+    assert refuse(outbox, at_b, "Soul is full.", 100.1) == [rejected]
+    assert len(outbox) == 0
+    assert outbox.next_deadline() is None
+
+
+def test_a_refusal_by_somebody_else_is_not_believed() -> None:
+    """On gun.js any client that receives a put may answer it."""
+    outbox = make(relays=1)
+    outbox.opened(A, 0.0)
+    (at_a,) = puts(sent(outbox.add(item(1), 0.0)))
+    _, ask = outbox.acknowledged(at_a, "Unverified data.", 0.1)
+    for _ in range(100):
+        assert outbox.acknowledged(at_a, "Unverified data.", 0.1) == []
+    (asked,) = gets(sent([ask]))
+    graph = {SOUL: {item(1).key: (item(1).value, NOW_MS)}}
+    assert outbox.read_back(asked, graph, 0.2) == [Stored(SOUL, item(1).key)]
+
+
+def test_an_ack_after_somebody_elses_refusal_counts() -> None:
+    outbox = make()
+    outbox.opened(A, 0.0)
+    (at_a,) = puts(sent(outbox.add(item(1), 0.0)))
+    outbox.acknowledged(at_a, "Unverified data.", 0.1)
+    assert outbox.acknowledged(at_a, None, 0.2) == [Stored(SOUL, item(1).key)]
+
+
+def test_a_refusal_without_an_answer_to_the_question_is_tried_again() -> None:
+    outbox = make(relays=1)
+    outbox.opened(A, 0.0)
+    (at_a,) = puts(sent(outbox.add(item(1), 0.0)))
+    outbox.acknowledged(at_a, "Soul is full.", 0.1)
+    (again,) = puts(sent(outbox.handle_timer(2.0, NOW_MS)))
+    assert outbox.acknowledged(again, None, 2.1) == [Stored(SOUL, item(1).key)]
+
+
+def test_a_refusal_that_may_pass_is_tried_again() -> None:
+    outbox = make(relays=1)
+    outbox.opened(A, 0.0)
+    (at_a,) = puts(sent(outbox.add(item(1), 0.0)))
+    (refused,) = outbox.acknowledged(at_a, "State is too far in the future.", 0.1)
+    assert refused == Refused(A, SOUL, item(1).key, "State is too far in the future.", final=False)
+    (again,) = puts(sent(outbox.handle_timer(2.0, NOW_MS)))
+    assert outbox.acknowledged(again, None, 2.1) == [Stored(SOUL, item(1).key)]
+
+
+def test_a_relay_that_is_away_is_waited_for_though_the_other_refused() -> None:
+    outbox = make()
+    outbox.opened(A, 0.0)
+    (at_a,) = puts(sent(outbox.add(item(1), 0.0)))
+    assert refuse(outbox, at_a, "Soul is full.", 0.1) == []
+    (at_b,) = puts(sent(outbox.opened(B, 5.0)))
+    assert outbox.acknowledged(at_b, None, 5.1) == [Stored(SOUL, item(1).key)]
+    assert len(outbox) == 0
+
+
+def value(text: str, state: float) -> Item:
+    return Item(OWNED, "k", sea.sign_value(OWNED, "k", text, state, OWNER), state, 9e15)
+
+
+def test_only_the_newest_value_of_a_key_is_kept_and_sent() -> None:
+    outbox = make(relays=1)
+    outbox.opened(A, 0.0)
+    (old,) = puts(sent(outbox.add(value("one", 1), 0.0)))
+    outbox.add(value("two", 2), 0.0)
+    assert len(outbox) == 1
+    assert outbox.acknowledged(old, None, 0.1) == []
+    outbox.closed(A)
+    (again,) = (message for message in sent(outbox.opened(A, 1.0)) if "put" in message)
+    assert again["put"][OWNED]["_"][">"] == {"k": 2}
+    assert outbox.acknowledged(again["#"], None, 1.1) == [Stored(OWNED, "k")]
+
+
+def test_a_newer_value_of_the_owner_at_the_relay_ends_the_tries() -> None:
+    outbox = make(relays=1, restored=(value("mine", 5),))
+    (asked,) = gets(sent(outbox.opened(A, 0.0)))
+    forged, older, newer = ("junk", 9), (value("old", 4).value, 4), (value("new", 6).value, 6)
+    for cell in (forged, older):
+        assert outbox.read_back(asked, {OWNED: {"k": cell}}, 0.1) == []
+    assert outbox.read_back(asked, {OWNED: {"k": newer}}, 0.2) == [Stored(OWNED, "k")]
+
+
+def test_a_replacement_needs_no_free_place() -> None:
+    outbox = make()
+    for number in range(module.MAX_ITEMS - 1):
+        outbox.add(item(number), 0.0)
+    outbox.add(value("one", 1), 0.0)
+    outbox.add(value("two", 2), 0.0)
+    assert len(outbox) == module.MAX_ITEMS
 
 
 def test_a_reconnected_relay_gets_what_it_has_not_acknowledged() -> None:

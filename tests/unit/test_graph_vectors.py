@@ -22,6 +22,10 @@ PROBES = {
 PAIRS: list[dict[str, str]] = SEA["pairs"]
 
 
+def nothing_kept(_soul: str, _key: str) -> None:
+    return None
+
+
 @pytest.mark.parametrize("vector", PRIMITIVES["hash"], ids=lambda vector: vector["s"])
 def test_hash(vector: dict[str, Any]) -> None:
     assert jsjson.java_hash(vector["s"]) == vector["hash"]
@@ -115,12 +119,55 @@ def test_user_space_value(vector: dict[str, Any]) -> None:
     assert ours.rpartition(',"~":')[0] == stored.rpartition(',"~":')[0]
 
 
+@pytest.mark.parametrize("vector", SEA["certify"], ids=lambda v: json.dumps(v["policy"]))
+def test_certify(vector: dict[str, Any]) -> None:
+    """Equal to gun's up to the signature, which is deterministic in ours."""
+    certificant, options = vector["certificants"], vector["opt"]
+    authority = PAIRS[vector["authority"]]
+    ours = sea.certify(
+        certificant["pub"] if isinstance(certificant, dict) else certificant,
+        vector["policy"],
+        authority,
+        expires_ms=options.get("expiry"),
+        block=options.get("block"),
+    )
+    assert ours.rpartition(',"s":')[0] == vector["out"].rpartition(',"s":')[0]
+    assert sea.verify(ours, authority["pub"]) == sea.verify(vector["out"], authority["pub"]) is not None
+
+
+def test_a_put_under_a_certificate_as_gun_wrote_it() -> None:
+    vector = USER_SPACE["cert"]
+    writer = USER_SPACE["auth_pair"]
+    cells = 0
+    for raw in vector["puts"]:
+        for soul, node in nodes.read_graph(raw["put"]).items():
+            for key, (value, state) in node.items():
+                assert sea.soul_pub(soul) == vector["authority"]
+                plain = json.loads(str(value))[":"]
+                ours = sea.sign_value(soul, key, plain, state, writer, certificate=vector["cert"])
+                assert [*json.loads(ours)] == [*json.loads(str(value))]
+                for stored in (value, ours):
+                    assert rules.refusal(soul, key, stored, state, nothing_kept) is None
+                    assert sea.verify_value(soul, key, stored, state)
+                    assert not sea.verify_value(soul, key, stored, state + 1)
+                assert not sea.verify_value(soul, key, sea.sign_value(soul, key, plain, state, writer), state)
+                cells += 1
+    assert cells == 2
+
+
+@pytest.mark.parametrize("number", [0, 2])
+def test_a_certificate_for_several_counts_unlike_in_gun(number: int) -> None:
+    soul, pair = f"~{USER_SPACE['cert']['authority']}/inbox", PAIRS[number]
+    stored = sea.sign_value(soul, "m1", "hi", 1.0, pair, certificate=USER_SPACE["cert_multi"]["cert"])
+    assert rules.refusal(soul, "m1", stored, 1.0, nothing_kept) is None
+
+
 @pytest.mark.parametrize("name", ["create_puts", "deep", "enc_put"])
 def test_user_space_puts_pass_the_rules(name: str) -> None:
     for raw in USER_SPACE[name]:
         for soul, node in nodes.read_graph(raw["put"]).items():
             for key, (value, state) in node.items():
-                assert rules.refusal(soul, key, value, state) is None
+                assert rules.refusal(soul, key, value, state, nothing_kept) is None
 
 
 @pytest.mark.parametrize("mode", ["off", "on"])
@@ -155,10 +202,10 @@ def test_captured_frames_are_read(mode: str) -> None:
 
 
 RELAY_VERDICTS = {
-    "user_unsigned": rules.UNVERIFIED,
+    "user_unsigned": sea.UNVERIFIED,
     "user_pub_ok": None,
     "user_pub_bad": rules.WRONG_ACCOUNT,
-    "user_sub_unsigned": rules.UNVERIFIED,
+    "user_sub_unsigned": sea.UNVERIFIED,
     "alias_ok": None,
     "alias_list_ok": None,
     "hash_ok": None,
@@ -176,14 +223,14 @@ def test_the_rules_say_what_a_gun_js_relay_said(name: str, verdict: str | None) 
     for line in probe["B"]:
         for soul, node in nodes.read_graph(line["m"]["put"]).items():
             for key, (value, state) in node.items():
-                assert rules.refusal(soul, key, value, state) is None
+                assert rules.refusal(soul, key, value, state, nothing_kept) is None
 
 
 def test_the_alias_that_gun_js_swallows_is_refused() -> None:
     (line,) = PROBES["off"]["sea_unsigned"]["alias_bad"]["B"]
     ((soul, node),) = nodes.read_graph(line["m"]["put"]).items()
     ((key, (value, state)),) = node.items()
-    assert rules.refusal(soul, key, value, state) == rules.WRONG_ALIAS
+    assert rules.refusal(soul, key, value, state, nothing_kept) == rules.WRONG_ALIAS
 
 
 def test_the_frames_of_a_leaf() -> None:

@@ -151,7 +151,7 @@ def test_errors_are_text() -> None:
 def test_a_reader_salvages_what_is_usable() -> None:
     good = {"_": {"#": "s", ">": {"k": "not a number", "l": 7}}, "k": "v", "l": "w", "m": None, "n": [1]}
     message = read({"@": "a", "put": {"s": good, "t": 5, "": {}}}, salvage=True)
-    assert message.put == {"s": {"k": ("v", 0), "l": ("w", 7)}, "": {}}
+    assert message.put == {"s": {"k": ("v", 0), "l": ("w", 7), "m": (None, 0)}, "": {}}
     assert read({"@": "a", "put": "junk"}, salvage=True).put == {}
 
 

@@ -128,3 +128,21 @@ def test_journal_and_durability(tmp_path: Path) -> None:
         assert database._writer.execute("PRAGMA synchronous").fetchone() == (synchronous,)
         assert database._writer.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         database.close()
+
+
+def test_rows_written_many_at_a_time_are_all_there_in_order(tmp_path: Path) -> None:
+    schema = ("CREATE TABLE t (n INTEGER PRIMARY KEY, v INTEGER) WITHOUT ROWID",)
+    replace = "INSERT OR REPLACE INTO t (n, v) VALUES (?, ?)"
+    for rows in (1, 7, 8, 63, 64, 65, 200):
+        database = Database(tmp_path / f"{rows}.db", schema, direct)
+        for number in range(rows):
+            database.submit([(replace, [(number, 0)]), (replace, [(number, number), (number // 2, -1)])])
+        database.close()
+        again = Database(tmp_path / f"{rows}.db", schema, direct)
+        found = dict(again.reader.execute("SELECT n, v FROM t"))
+        again.close()
+        expected = {number: number for number in range(rows)}
+        for number in range(rows):
+            expected[number] = number
+            expected[number // 2] = -1
+        assert found == expected

@@ -133,13 +133,58 @@ def test_an_uncommitted_write_is_read_and_a_lost_one_is_gone(
     store.close()
 
 
-def test_the_overlay_is_empty_once_all_is_committed(tmp_path: Path, held: Held) -> None:
-    store = SqliteStore(tmp_path / "a.db", expires_ms=expires_ms, call_soon=held)
+def test_memory_is_bounded_and_a_write_under_way_stays(tmp_path: Path, held: Held) -> None:
+    store = SqliteStore(tmp_path / "a.db", expires_ms=expires_ms, call_soon=held, cache_bytes=20_000)
     for number in range(50):
-        store.write({"s": {"k": (number, number)}, f"s{number}": {"k": (1, 1)}}, lambda stored: None)
+        store.write({f"s{number}": {"k": ("x" * 100, number)}}, lambda stored: None)
+    assert len(store._cache) == 50
     store.close()
     held.let_go()
-    assert store._overlay == {}
+    store = SqliteStore(tmp_path / "a.db", expires_ms=expires_ms, call_soon=held, cache_bytes=20_000)
+    for number in range(50):
+        assert store.read(f"s{number}") == {"k": ("x" * 100, number)}
+        assert len(store._cache) <= 22
+    assert store._cache._bytes <= 20_000
+    store.close()
+
+
+def test_a_node_is_the_same_in_one_row_and_in_many(restart: Callable[[], Store]) -> None:
+    store = restart()
+    expected: Cells = {}
+    for number in range(60):
+        cells: Cells = {
+            f"k{number}": (VALUES[number % len(VALUES)] or "x" * 90, NOW_MS + number + 0.001),
+            "last": (number, number),
+        }
+        expected |= cells
+        write(store, s=cells)
+        if number % 7 == 0:
+            store = restart()
+        assert store.read("s") == expected
+    assert restart().read("s") == expected
+
+
+def test_a_lost_change_from_one_row_to_many_loses_nothing_else(
+    tmp_path: Path, held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = SqliteStore(tmp_path / "a.db", expires_ms=expires_ms, call_soon=held)
+    store.write({"s": {"a": ("small", 1)}}, lambda stored: None)
+    submit = store._database.submit
+    monkeypatch.setattr(store._database, "submit", lambda statements, on_done: on_done(False))
+    store._cache.get("s").writes += 1  # another write is under way meanwhile
+    store.write({"s": {"b": ("x" * 3_000, 1)}}, lambda stored: None)
+    monkeypatch.setattr(store._database, "submit", submit)
+    store._cache.get("s").writes -= 1
+    store.write({"s": {"c": ("kept", 1)}}, lambda stored: None)
+    store.close()
+    held.let_go()
+    store = SqliteStore(tmp_path / "a.db", expires_ms=expires_ms, call_soon=held)
+    assert store.read("s") == {"a": ("small", 1), "c": ("kept", 1)}
+    store.write({"s": {"a": ("newer", 2)}}, lambda stored: None)
+    store.close()
+    store = SqliteStore(tmp_path / "a.db", expires_ms=expires_ms, call_soon=held)
+    assert store.read("s") == {"a": ("newer", 2), "c": ("kept", 1)}
+    store.close()
 
 
 async def test_results_come_to_the_event_loop(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """The Gun relay's process: stand-alone behind ``aleph-sidecar relay``, or a supervised child.
 
-As a child: one line of JSON (``GunRelayConfig``) on stdin, one line ``{"ready":true,"host","port"}`` on
-stdout, then until stdin ends or SIGTERM comes.
+As a child: one line of JSON (``GunRelayConfig``) on stdin, one line ``{"ready":true,"host","port","gun",
+"admin"}`` on stdout, then until stdin ends or SIGTERM comes. It holds no identity, so it serves no card.
 """
 
 from __future__ import annotations
@@ -23,27 +23,34 @@ from sidecar.config import ConfigError
 from sidecar.errors import SidecarError
 from sidecar.graph.core.leaves import expires_ms
 from sidecar.graph.store import MemoryStore
-from sidecar.relay.gun_relay import GunRelay, GunRelayConfig
+from sidecar.relay.gun_relay import DATABASE, GunRelay, GunRelayConfig, Served
 from sidecar.storage.sqlite import SqliteStore
-
-DATABASE = "gun.db"
+from sidecar.trust.identity import Identity
 
 logger = log.get("gun-relay")
 
 
 async def run_gun_relay(
-    config: GunRelayConfig, on_ready: Callable[[str, int], None], stop: asyncio.Event
+    config: GunRelayConfig,
+    on_ready: Callable[[Served], None],
+    stop: asyncio.Event,
+    identity: Identity | None = None,
 ) -> None:
-    """Serve until ``stop`` is set; ``on_ready(host, port)`` is called once the port is bound.
+    """Serve until ``stop`` is set; ``on_ready`` is told once the port is bound. SIGHUP: new certificate.
 
-    Raises UnavailableError if the port is taken or the folder cannot be used.
+    Raises UnavailableError if a port is taken or a file cannot be used, LocalError for bad configuration.
     """
     store = _open_store(config)
-    relay = GunRelay(config, store, clock=SystemClock(), random=SystemRandom(), log=logger)
     try:
-        on_ready(*await relay.start())
-        await stop.wait()
-        await relay.stop()
+        relay = GunRelay(
+            config, store, identity=identity, clock=SystemClock(), random=SystemRandom(), log=logger
+        )
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, relay.reload_certificate)
+        try:
+            on_ready(await relay.start())
+            await stop.wait()
+        finally:
+            await relay.stop()
     finally:
         if isinstance(store, SqliteStore):
             store.close()
@@ -79,8 +86,9 @@ async def _run_child(stdout: int) -> None:
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     Lifeline(stdio.STDIN, None, lambda _: _set_from_thread(loop, stop)).start()
 
-    def tell(host: str, port: int) -> None:
-        if not stdio.write_once(stdout, encode({"ready": True, "host": host, "port": port})):
+    def tell(served: Served) -> None:
+        line = {name: value for name, value in served._asdict().items() if name != "card"}
+        if not stdio.write_once(stdout, encode({"ready": True, **line})):
             stop.set()
 
     await run_gun_relay(config, tell, stop)

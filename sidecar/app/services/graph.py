@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sidecar import log
 from sidecar.app.system_clock import SystemClock, SystemRandom
+from sidecar.graph import transport
 from sidecar.graph.client import GraphClient, RelayState
 from sidecar.graph.core.leaves import expires_ms
 from sidecar.storage.sqlite import SqliteStore
@@ -18,17 +19,25 @@ DATABASE = "graph.db"
 class GraphService:
     """Owns the client and its store: the outbox survives the process. Imported after the ready line."""
 
-    def __init__(self, peers: Sequence[str], data_dir: Path, clock: SystemClock) -> None:
-        """Raises UnavailableError if the folder cannot be used, LocalError for a URL that is none.
+    def __init__(
+        self, peers: Sequence[str], data_dir: Path, clock: SystemClock, ca_file: str | None = None
+    ) -> None:
+        """Raises UnavailableError if a file or the folder cannot be used, LocalError for a URL that is none.
 
         From now on ``clock.network_ms`` follows the relays. Needs a running event loop.
         """
+        tls = None if ca_file is None else transport.trust(ca_file)
         call_soon = asyncio.get_running_loop().call_soon_threadsafe
         path = data_dir / DATABASE
         self._store = SqliteStore(path, expires_ms=expires_ms, call_soon=call_soon, durable=True)
         try:
             self.client = GraphClient(
-                peers, clock=clock, random=SystemRandom(), store=self._store, log=log.get("graph")
+                peers,
+                clock=clock,
+                random=SystemRandom(),
+                store=self._store,
+                log=log.get("graph"),
+                tls=tls,
             )
         except BaseException:
             self._store.close()

@@ -65,6 +65,7 @@ class Listening:
             joined = self._sessions[call_id] = _Session(stop=lambda: None)
             joined.users[user_id] = None
             joined.stop = self._graph.watch_leaves(layout.session_soul(session), self._of_session(call_id))
+            self._graph.keep_close(True)
         self._sessions[call_id].users[user_id] = None
 
     def leave(self, call_id: str) -> None:
@@ -72,6 +73,7 @@ class Listening:
         joined = self._sessions.pop(call_id, None)
         if joined is not None:
             joined.stop()
+            self._graph.keep_close(bool(self._sessions))
 
     def stop(self) -> None:
         """Ends every subscription."""

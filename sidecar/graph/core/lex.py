@@ -14,11 +14,12 @@ def match(text: Any, lex: Any) -> bool:
     """Gun's ``String.match``, quirks included: what a gun.js client filters with (vectors: primitives.json).
 
     The quirks: any condition equal to the whole text matches at once; an empty prefix matches nothing; a
-    lower bound also works as a prefix; of a prefix and a range either is enough.
+    lower bound also works as a prefix; of a prefix and a range either is enough. What is no query, and
+    somebody else may have written it, matches nothing.
     """
-    if not isinstance(text, str):
+    conditions = {"=": lex} if isinstance(lex, str) else lex
+    if not isinstance(text, str) or not isinstance(conditions, Mapping):
         return False
-    conditions: Mapping[str, Any] = {"=": lex} if isinstance(lex, str) else lex or {}
     if text == _js_or(conditions, _CONDITIONS):
         return True
     if "=" in conditions:
@@ -38,7 +39,7 @@ def selects(text: str, lex: Mapping[str, Any]) -> bool:
     exact, prefix, low, high = (lex.get(name) for name in _CONDITIONS)
     return (
         (exact is None or text == exact)
-        and (prefix is None or text.startswith(prefix))
+        and (prefix is None or (isinstance(prefix, str) and text.startswith(prefix)))
         and (low is None or _at_least(text, low))
         and (high is None or _at_most(text, high))
     )

@@ -12,7 +12,11 @@ DATE_RESOLUTION_MS = 1000
 
 
 class NetworkTime:
-    """The median over relays of their offset to this machine's steady clock, in milliseconds."""
+    """The median over relays of their offset to this machine's steady clock, in milliseconds.
+
+    Our own clock is one more witness where their number is even: of two relays, one that lies changes nothing
+    as long as the other or our own clock is right.
+    """
 
     def __init__(self, offset_ms: int = 0) -> None:
         self._remembered_ms = offset_ms
@@ -23,7 +27,8 @@ class NetworkTime:
         """What to add to the steady clock; the value remembered from the last run until a relay spoke."""
         if not self._by_relay:
             return self._remembered_ms
-        return round(statistics.median(self._by_relay.values()))
+        offsets = list(self._by_relay.values())
+        return round(statistics.median(offsets if len(offsets) % 2 else [*offsets, 0.0]))
 
     def observe(self, relay: str, date_ms: float, asked_ms: float, answered_ms: float) -> None:
         """A relay said ``date_ms`` somewhere between our steady times ``asked_ms`` and ``answered_ms``."""

@@ -75,7 +75,7 @@ def salvage_graph(raw: Any) -> Graph:
 
 def _salvage_cells(node: dict[str, Any], states: dict[str, Any]) -> Iterator[tuple[str, Cell]]:
     for key, value in node.items():
-        if isinstance(value, str) and 0 < len(key) <= MAX_NAME:
+        if (value is None or isinstance(value, (str, bool, int, float))) and 0 < len(key) <= MAX_NAME:
             state = states.get(key)
             if not isinstance(state, (int, float)) or not 0 <= state <= MAX_STATE:
                 state = 0

@@ -1,8 +1,13 @@
-"""Leaves on their way out: sent to every relay, sent again until one acknowledges (FAULTS S15).
+"""Puts on their way out: sent to every relay, sent again until one acknowledges (FAULTS S15).
 
 A put made while disconnected is lost in gun.js; here it waits. gun.js does not acknowledge what it already
 has, so from the second try on the key is also asked for: reading the leaf back is as good as an ack. After
 the first ack the other relays are still served for a while, since the reader may listen to those only.
+
+An item is a leaf, which never changes, or a signed value, of which only the newest is worth sending.
+
+On gun.js any client that a put is passed on to may answer it. So a refusal is believed when the relay, asked
+for the key, does not have the item; then the tries there end.
 """
 
 from __future__ import annotations
@@ -10,9 +15,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from sidecar.errors import Code, UnavailableError
-from sidecar.graph.core import wire
-from sidecar.graph.core.effects import Effect, Expired, Item, Refused, Send, Stored
-from sidecar.graph.core.nodes import Graph, cell_size
+from sidecar.graph.core import news, wire
+from sidecar.graph.core.effects import Effect, Expired, Item, Refused, Rejected, Send, Stored
+from sidecar.graph.core.nodes import Cell, Graph, cell_size
 
 FIRST_RESEND_S = 2.0
 """A gun.js relay acknowledges after 131 ms, at most 252 ms."""
@@ -24,16 +29,35 @@ SCAN_EVERY_S = 30.0
 MAX_ITEMS = 2_000
 MAX_BYTES = 8 * 1024 * 1024
 
+SOUL_FULL = "Soul is full."
+FINAL = frozenset(
+    {
+        SOUL_FULL,
+        "Too old for this soul.",
+        "Unverified data.",
+        "Data hash not same as hash!",
+        "Account not same!",
+        "Certificate expired.",
+        "Certificate verification fail.",
+    }
+)
+"""What our relays and gun.js say when no further try can help. Other refusals pass, as a full disk does."""
+
 
 class _Try:
-    """One leaf at one relay."""
+    """One item at one relay."""
 
-    __slots__ = ("attempts", "done", "due", "ids")
+    __slots__ = ("attempts", "done", "due", "ids", "question", "refusal")
 
     def __init__(self, due: float, *, attempts: int) -> None:
         self.due = due
         self.attempts = attempts
         self.done = False
+        """The relay has it, or never will."""
+        self.refusal: str | None = None
+        """Why it is not wanted there, as last heard."""
+        self.question: str | None = None
+        """The get that will tell whether the refusal is true."""
         self.ids: list[str] = []
 
 
@@ -48,7 +72,7 @@ class _Pending:
 
 
 class Outbox:
-    """All leaves that at least one relay may still need. Times are monotonic seconds."""
+    """All items that at least one relay may still need. Times are monotonic seconds."""
 
     def __init__(self, new_id: Callable[[], str], relays: int, restored: Iterable[Item] = ()) -> None:
         self._new_id = new_id
@@ -66,11 +90,17 @@ class Outbox:
         return len(self._pending)
 
     def add(self, item: Item, now: float) -> list[Effect]:
-        """Take a leaf and send it where a connection is up; raises UnavailableError at the bound."""
-        if len(self._pending) >= MAX_ITEMS or self._bytes + len(item.value) > MAX_BYTES:
-            raise UnavailableError("the outbox is full", code=Code.RESOURCE)
-        if (item.soul, item.key) in self._pending:
+        """Take an item and send it where a connection is up; raises UnavailableError at the bound.
+
+        It takes the place of the value put before under its key; the same value again is ignored.
+        """
+        before = self._pending.get((item.soul, item.key))
+        if before is not None and before.item.value == item.value:
             return []
+        if (before is None and len(self._pending) >= MAX_ITEMS) or self._bytes + len(item.value) > MAX_BYTES:
+            raise UnavailableError("the outbox is full", code=Code.RESOURCE)
+        if before is not None:
+            self._remove(before)
         pending = self._insert(item)
         self._scan_at = min(self._scan_at, now + SCAN_EVERY_S)
         return [effect for url in self._up for effect in self._send(pending, url, now)]
@@ -97,18 +127,45 @@ class Outbox:
         if pending is None:
             return []
         if err is not None:
-            return [Refused(url, pending.item.soul, pending.item.key, err)]
+            return self._refused(pending, url, err)
         return self._settle(pending, url, now)
 
+    def _refused(self, pending: _Pending, url: str, err: str) -> list[Effect]:
+        item, attempt, final = pending.item, pending.tries[url], err in FINAL
+        if attempt.done or (attempt.refusal == err and (not final or attempt.question in self._by_message)):
+            return []
+        attempt.refusal = err
+        effects: list[Effect] = [Refused(url, item.soul, item.key, err, final)]
+        if final:
+            attempt.question = self._message(pending, url, attempt)
+            effects.append(Send(url, wire.write_get(attempt.question, item.soul, item.key)))
+        return effects
+
     def read_back(self, message_id: str, graph: Graph, now: float) -> list[Effect]:
-        """An answer to our question for the key: if it holds the leaf, the relay has it."""
+        """An answer to our question for the key: if it holds the item, or a newer value of the same owner,
+        the relay needs it no longer; if not, a refusal is true."""
         name, url = self._by_message.get(message_id, (None, ""))
         pending = self._pending.get(name) if name else None
         if pending is None:
             return []
         item = pending.item
         cell = graph.get(item.soul, {}).get(item.key)
-        return self._settle(pending, url, now) if cell and cell[0] == item.value else []
+        if cell is not None and (cell[0] == item.value or _replaces(item, cell)):
+            return self._settle(pending, url, now)
+        if message_id == pending.tries[url].question:
+            return self._give_up(pending, url)
+        return []
+
+    def _give_up(self, pending: _Pending, url: str) -> list[Effect]:
+        """The relay will never take it. When none will, the item is lost."""
+        attempt = pending.tries[url]
+        attempt.done = True
+        self._forget_ids(attempt)
+        tries = pending.tries.values()
+        if pending.stored_at is not None or sum(one.done for one in tries) < self._relays:
+            return []
+        self._remove(pending)
+        return [Rejected(pending.item.soul, pending.item.key, attempt.refusal or "")]
 
     def _settle(self, pending: _Pending, url: str, now: float) -> list[Effect]:
         attempt = pending.tries[url]
@@ -118,7 +175,7 @@ class Outbox:
         if not stored_before:
             pending.stored_at = now
         if self._is_finished(pending, now):
-            self._drop(pending)
+            self._remove(pending)
         return [] if stored_before else [Stored(pending.item.soul, pending.item.key)]
 
     def next_deadline(self) -> float | None:
@@ -132,9 +189,11 @@ class Outbox:
         effects: list[Effect] = []
         for pending in list(self._pending.values()):
             if pending.item.expires_ms <= network_ms:
-                effects += self._drop(pending)
+                self._remove(pending)
+                if pending.stored_at is None:
+                    effects.append(Expired(pending.item.soul, pending.item.key))
             elif self._is_finished(pending, now):
-                self._drop(pending)
+                self._remove(pending)
             else:
                 effects += self._resend(pending, now)
         return effects
@@ -154,13 +213,12 @@ class Outbox:
         done = sum(attempt.done for attempt in pending.tries.values())
         return done >= self._relays or now >= pending.stored_at + COPY_FOR_S
 
-    def _drop(self, pending: _Pending) -> list[Effect]:
+    def _remove(self, pending: _Pending) -> None:
         item = pending.item
         del self._pending[item.soul, item.key]
         self._bytes -= cell_size(item.key, item.value)
         for attempt in pending.tries.values():
             self._forget_ids(attempt)
-        return [Expired(item.soul, item.key)] if pending.stored_at is None else []
 
     def _send(self, pending: _Pending, url: str, now: float) -> list[Effect]:
         item = pending.item
@@ -189,3 +247,8 @@ class Outbox:
         for message_id in attempt.ids:
             self._by_message.pop(message_id, None)
         attempt.ids.clear()
+
+
+def _replaces(item: Item, cell: Cell) -> bool:
+    value, state = cell
+    return state >= item.state and news.fault(item.soul, item.key, value, state) is None

@@ -1,7 +1,8 @@
 """The Gun peer as a machine: several relays at once, an outbox, watches and reads; no socket, clock or task.
 
 Calls report what happened (``opened``, ``received``, ``closed``, ``ponged``) or what is wanted (``put``,
-``watch``, ``read``, ``wake``); ``take`` drains what is to be done, in order. ``now`` is monotonic seconds.
+``watch``, ``read``, ``wake``); ``take`` drains what is to be done, in order. ``now`` is monotonic seconds,
+``network_ms`` the time on the relays' clocks.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from sidecar.graph.core.effects import Effect, Item, Send
 from sidecar.graph.core.link import Link
 from sidecar.graph.core.outbox import Outbox
 from sidecar.graph.core.reader import Reader
+from sidecar.graph.core.renewal import Renewal
 
 MAX_FRAME = 4 * 1024 * 1024
 """A gun.js relay answers a whole soul in one frame; souls of ours stay under 512 KiB."""
@@ -30,6 +32,8 @@ class Peer:
         self._random = random
         self._pid = self._new_id()
         self._links = {url: Link(url, random) for url in urls}
+        self._renewals = {url: Renewal(url, random) for url in urls}
+        self._kept_close = False
         self._outbox = Outbox(self._new_id, len(self._links), restored)
         self._reader = Reader(self._new_id, self.counters)
         self._effects: list[Effect] = []
@@ -49,11 +53,11 @@ class Peer:
     # What is wanted
 
     def put(self, item: Item, now: float) -> None:
-        """Send a leaf until a relay has it; raises UnavailableError when the outbox is full."""
+        """Send an item until a relay has it; raises UnavailableError when the outbox is full."""
         self._effects += self._outbox.add(item, now)
 
     def watch(self, soul: str, now: float) -> int:
-        """Be told each leaf of a soul, those of the past included."""
+        """Be told each leaf of a soul, those of the past included; of a signed soul each newer value."""
         number, effects = self._reader.add(soul, self.links, now)
         self._effects += effects
         return number
@@ -73,24 +77,63 @@ class Peer:
         for link in self.links:
             self._effects += link.wake(now)
 
+    def keep_close(self, close: bool, now: float) -> None:
+        """Whether a call lives: its relays are watched more closely and not exchanged (DESIGN D5)."""
+        self._kept_close = close
+        for link in self.links:
+            link.keep_close(close, now)
+
+    def slept(self, now: float) -> None:
+        """The machine or the process stood still: every relay is probed and asked for everything again."""
+        for link in self.links:
+            self._effects += link.probe(now)
+            if link.up:
+                self._effects += self._reader.opened(link)
+
+    def ranked(self, now: float) -> list[Link]:
+        """The relays, the best first."""
+        return sorted(self.links, key=lambda link: link.rank(now))
+
     # What happened
 
     def opened(self, url: str, now: float) -> None:
         link = self._links[url]
-        self._effects += link.opened(now)
-        if link.up:
-            self._effects += self._reader.opened(link)
-            self._effects += self._outbox.opened(url, now)
+        effects = link.opened(now)
+        if effects:
+            self._renewals[url].opened(now)
+            self._effects += effects
+            self._speak(link, now)
+
+    def renewed(self, url: str, now: float) -> None:
+        """The second connection that was asked for is the current one: under a new name it asks for what is
+        wanted now, and the outbox is sent again."""
+        link = self._links[url]
+        if link.up and self._renewals[url].renewed(now):
+            self._pid = self._new_id()
+            self._effects += link.replaced(now)
+            self._speak(link, now)
+
+    def not_renewed(self, url: str, now: float) -> None:
+        """The second connection could not be made."""
+        self._renewals[url].failed(now)
+
+    def _speak(self, link: Link, now: float) -> None:
+        self._effects += self._reader.opened(link)
+        self._effects += self._outbox.opened(link.url, now)
 
     def closed(self, url: str, cause: str, now: float) -> None:
         self._effects += self._links[url].closed(cause, now)
+        self._down(url)
+
+    def _down(self, url: str) -> None:
+        self._effects += self._renewals[url].closed()
         self._outbox.closed(url)
         self._reader.closed(url)
 
     def ponged(self, url: str, now: float) -> None:
         self._links[url].ponged(now)
 
-    def received(self, url: str, text: str | bytes, now: float) -> None:
+    def received(self, url: str, text: str | bytes, now: float, network_ms: float) -> None:
         """A frame from a relay; what cannot be used is counted."""
         try:
             raws = wire.read_frame(text, max_bytes=MAX_FRAME)
@@ -99,22 +142,22 @@ class Peer:
             return
         for raw in raws:
             try:
-                self._handle(self._links[url], wire.read_message(raw, salvage=True), now)
+                self._handle(self._links[url], wire.read_message(raw, salvage=True), now, network_ms)
             except RemoteError as error:
                 self.counters[error.reason] += 1
 
-    def _handle(self, link: Link, message: wire.Message, now: float) -> None:
+    def _handle(self, link: Link, message: wire.Message, now: float, network_ms: float) -> None:
         if message.dam is not None:
             self._handshake(link, message)
             return
         for soul, node in (message.put or {}).items():
-            self._effects += self._reader.heard(soul, node, now)
+            self._effects += self._reader.heard(soul, node, now, network_ms)
         if message.at is None:
             return
-        if message.put is not None:
-            self._effects += self._outbox.read_back(message.at, message.put, now)
-        elif message.err is not None or message.ok is not None:
+        if message.err is not None or message.ok is not None:
             self._effects += self._outbox.acknowledged(message.at, message.err, now)
+        else:
+            self._effects += self._outbox.read_back(message.at, message.put or {}, now)
         self._reader.answered(message.at, link, more=message.more, now=now)
 
     def _handshake(self, link: Link, message: wire.Message) -> None:
@@ -129,6 +172,9 @@ class Peer:
     def next_deadline(self) -> float | None:
         """When ``handle_timer`` wants to be called."""
         deadlines = [link.next_deadline() for link in self.links]
+        deadlines += [
+            self._renewals[link.url].next_deadline(allowed=self._may_renew(link)) for link in self.links
+        ]
         deadlines += [self._outbox.next_deadline(), self._reader.next_deadline()]
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
@@ -137,7 +183,12 @@ class Peer:
             was_up = link.up
             self._effects += link.handle_timer(now)
             if was_up and not link.up:
-                self._outbox.closed(link.url)
-                self._reader.closed(link.url)
+                self._down(link.url)
+            renewal = self._renewals[link.url]
+            self._effects += renewal.handle_timer(now, allowed=self._may_renew(link))
         self._effects += self._outbox.handle_timer(now, network_ms)
         self._effects += self._reader.handle_timer(now, self.links)
+
+    def _may_renew(self, link: Link) -> bool:
+        """Only what has no way to end subscriptions is renewed, and never during a call."""
+        return link.up and not link.aleph and not self._kept_close

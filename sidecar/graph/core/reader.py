@@ -2,8 +2,8 @@
 
 A watch is a plain get (which subscribes) together with ``{"=": soul}``, since a restarted gun.js answers the
 plain one with new leaves only; both again after each reconnect. A read is a watch that ends when every relay
-asked has answered. Each leaf must carry its own hash, is told once per watch, and a watch takes at most
-``leaves.MAX_SOUL_BYTES``.
+asked has answered; after the first whole answer the others have as long as their usual round trip allows, so
+that a dead one is not waited for. What counts as genuine and as new is said in ``core.news``.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 
 from sidecar.errors import Code, UnavailableError
-from sidecar.graph.core import leaves, wire
-from sidecar.graph.core.effects import Effect, LeafFound, ReadDone, Send
+from sidecar.graph.core import news, wire
+from sidecar.graph.core.effects import Effect, LeafFound, ReadDone, Send, ValueFound
 from sidecar.graph.core.link import Link
-from sidecar.graph.core.nodes import Node, cell_size
+from sidecar.graph.core.news import NewLeaves, News, NewValues
+from sidecar.graph.core.nodes import Node
 
 MAX_WATCHES = 4_096
 QUIET_S = 0.15
@@ -23,17 +24,18 @@ QUIET_S = 0.15
 
 
 class _Watch:
-    __slots__ = ("answered", "asked", "deadline", "heard_at", "loose", "seen", "size", "soul")
+    __slots__ = ("answered", "asked", "deadline", "heard_at", "loose", "news", "soul", "whole_at")
 
-    def __init__(self, soul: str, deadline: float | None) -> None:
+    def __init__(self, soul: str, news: News, deadline: float | None) -> None:
         self.soul = soul
+        self.news = news
         self.deadline = deadline
         """When a read gives up; None for a watch."""
-        self.seen: set[str] = set()
-        self.size = 0
-        self.asked: dict[str, str] = {}
-        """Gets of a read still without their last answer: message id to url."""
+        self.asked: dict[str, Link] = {}
+        """Gets of a read still without their last answer, by message id."""
         self.answered = False
+        self.whole_at: float | None = None
+        """When the first relay had answered all it was asked."""
         self.heard_at = 0.0
         self.loose = False
         """A relay without a marked end takes part."""
@@ -56,7 +58,8 @@ class Reader:
         if len(self._watches) >= MAX_WATCHES:
             raise UnavailableError("too many subscriptions", code=Code.RESOURCE)
         number, self._next = self._next, self._next + 1
-        watch = self._watches[number] = _Watch(soul, None if timeout_s is None else now + timeout_s)
+        told: News = NewValues(self._counters) if news.is_signed(soul) else NewLeaves(self._counters)
+        watch = self._watches[number] = _Watch(soul, told, None if timeout_s is None else now + timeout_s)
         self._by_soul.setdefault(soul, []).append(number)
         return number, [effect for link in links if link.up for effect in self._ask(watch, link)]
 
@@ -78,7 +81,7 @@ class Reader:
 
     def closed(self, url: str) -> None:
         for watch in self._watches.values():
-            for message_id in [name for name, asked in watch.asked.items() if asked == url]:
+            for message_id in [name for name, link in watch.asked.items() if link.url == url]:
                 del watch.asked[message_id]
 
     def _ask(self, watch: _Watch, link: Link) -> list[Effect]:
@@ -86,37 +89,32 @@ class Reader:
         for exact in (False, True):
             message_id = self._new_id()
             if watch.deadline is not None:
-                watch.asked[message_id] = link.url
+                watch.asked[message_id] = link
             effects.append(Send(link.url, wire.write_get(message_id, watch.soul, exact=exact)))
         return effects
 
-    def heard(self, soul: str, node: Node, now: float) -> list[Effect]:
-        """Cells of a soul, from whatever message: keep what is a leaf and new."""
+    def heard(self, soul: str, node: Node, now: float, network_ms: float) -> list[Effect]:
+        """Cells of a soul, from whatever message: keep what is genuine and new. Each is verified once."""
         effects: list[Effect] = []
         watches = [(number, self._watches[number]) for number in self._by_soul.get(soul, ())]
         for key, (value, state) in node.items() if watches else ():
-            unaware = [(number, watch) for number, watch in watches if key not in watch.seen]
-            if not unaware:
-                continue
-            if not isinstance(value, str) or not leaves.is_leaf(key, value):
-                self._counters["not-a-leaf"] += 1
-                continue
-            effects += self._tell(unaware, key, value, state)
+            wanting = [one for one in watches if one[1].news.wants(key, value, state, network_ms)]
+            reason = news.fault(soul, key, value, state) if wanting else None
+            if reason is not None:
+                self._counters[reason] += 1
+            elif isinstance(value, str):
+                taking = [number for number, watch in wanting if watch.news.take(key, value, state)]
+                effects += self._tell(soul, taking, key, value, state)
         for _, watch in watches:
             watch.heard_at = now
         return effects
 
-    def _tell(
-        self, unaware: list[tuple[int, _Watch]], key: str, value: str, state: float
-    ) -> Iterable[LeafFound]:
-        for number, watch in unaware:
-            size = cell_size(key, value)
-            if watch.size + size > leaves.MAX_SOUL_BYTES:
-                self._counters["soul-full"] += 1
-                continue
-            watch.size += size
-            watch.seen.add(key)
-            yield LeafFound(number, key, value, state)
+    @staticmethod
+    def _tell(soul: str, numbers: list[int], key: str, text: str, state: float) -> Iterable[Effect]:
+        if numbers and news.is_signed(soul):
+            value = news.plain(text)
+            return [ValueFound(number, key, value, state) for number in numbers]
+        return [LeafFound(number, key, text, state) for number in numbers]
 
     def answered(self, message_id: str, link: Link, *, more: bool, now: float) -> None:
         """A relay answered a get; ``more`` parts follow."""
@@ -127,6 +125,8 @@ class Reader:
                 watch.loose = watch.loose or not link.aleph
                 if not more:
                     del watch.asked[message_id]
+                if watch.whole_at is None and link not in watch.asked.values():
+                    watch.whole_at = now
                 return
 
     def next_deadline(self) -> float | None:
@@ -137,7 +137,10 @@ class Reader:
 
     def _due(self, watch: _Watch) -> float:
         deadline = watch.deadline if watch.deadline is not None else float("inf")
-        if not watch.answered or watch.asked:
+        if watch.asked:
+            patience = max(link.patience_s for link in watch.asked.values())
+            return deadline if watch.whole_at is None else min(deadline, watch.whole_at + patience)
+        if not watch.answered:
             return deadline
         return min(deadline, watch.heard_at + QUIET_S) if watch.loose else watch.heard_at
 

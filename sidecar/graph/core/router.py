@@ -18,6 +18,7 @@ from sidecar.clock import Random
 from sidecar.errors import RemoteError
 from sidecar.graph.core import ham, jsjson, leaves, lex, rules, wire
 from sidecar.graph.core.dedupe import Dedupe
+from sidecar.graph.core.inquiry import Inquiry
 from sidecar.graph.core.nodes import Graph, Node, Value, cell_size, content_hash
 from sidecar.graph.core.subscriptions import MAX_PER_CONNECTION, Subscriptions
 from sidecar.graph.store import NodeStore
@@ -78,10 +79,12 @@ class Router:
         self._pid = self._new_id()
         self._subscriptions = Subscriptions(max_per_connection=limits.subscriptions)
         self._seen: Dedupe[int] = Dedupe()
+        self._inquiry = Inquiry()
         self._open: set[int] = set()
         self._deferred: list[tuple[float, int, int, str, Graph]] = []
         self._order = 0
         self._effects: list[Deliver] = []
+        self._signatures = 0
         self.failing = False
         """The last write was lost."""
 
@@ -105,10 +108,15 @@ class Router:
 
     def closed(self, connection: int, now: float) -> None:
         self._open.discard(connection)
+        self._inquiry.left(connection)
         self._subscriptions.closed(connection, now)
 
     def received(self, connection: int, text: str | bytes, now: float, now_ms: float) -> int:
-        """Handle a frame; returns how many messages it held. Bad ones are counted and, with an id, told."""
+        """Handle a frame; bad messages are counted and, with an id, told.
+
+        Returns what it cost, for a rate limit: its messages, or the signatures checked where those are more.
+        """
+        checked = self._signatures
         try:
             raws = wire.read_frame(text, max_bytes=self._limits.frame_bytes)
         except RemoteError as error:
@@ -122,12 +130,12 @@ class Router:
                 message_id = (error.details or {}).get("id")
                 if message_id:
                     self._send(connection, wire.write_ack(self._new_id(), message_id, err=error.message))
-        return len(raws)
+        return max(len(raws), self._signatures - checked)
 
     def _handle(self, connection: int, message: wire.Message, now: float, now_ms: float) -> None:
         message_id = message.id or self._new_id()
         if message.dam is not None:
-            self._control(connection, message)
+            self._control(connection, message, now)
         elif not self._seen.first_sight(message_id, connection, now):
             self.counters["duplicate"] += 1
         elif message.put is not None:
@@ -140,10 +148,13 @@ class Router:
         else:
             self.counters["unknown-message"] += 1
 
-    def _control(self, connection: int, message: wire.Message) -> None:
+    def _control(self, connection: int, message: wire.Message, now: float) -> None:
         if message.dam == "?":
             if message.pid:
                 self._subscriptions.named(connection, message.pid)
+                if not message.aleph:
+                    for soul, key in self._inquiry.joined(connection, now):
+                        self._ask(connection, soul, key, {}, now)
             if message.at is None:
                 self._send(connection, wire.write_hello(self._new_id(), self._pid, at=message.id, aleph=True))
         elif message.dam == "off" and message.get is not None:
@@ -172,6 +183,8 @@ class Router:
             entry = (put.due_ms, self._order, writer, message_id, put.deferred)
             heapq.heappush(self._deferred, entry)
             writer = RELAY
+        for soul, node in put.accepted.items():
+            self._inquiry.found(soul, node)
         self._keep(put.accepted, writer, message_id)
 
     def _keep(self, changes: Graph, writer: int, message_id: str) -> None:
@@ -209,7 +222,8 @@ class Router:
         current = self._store.read_cell(soul, key)
         if current == (value, state) and type(current[0]) is type(value):
             return "drop"
-        reason = rules.refusal(soul, key, value, state)
+        self._signatures += "~" in soul
+        reason = rules.refusal(soul, key, value, state, self._store.read_cell)
         if reason is not None:
             raise _Refusal(reason)
         known, known_state = current if current is not None else (None, None)
@@ -255,8 +269,12 @@ class Router:
             more = number < len(parts)
             text = wire.write_put(self._new_id(), {get.soul: part}, at=message_id, more=more)
             self._send(connection, text)
-        if is_new and get.keys is None and "#" not in get.soul:
-            self._get_back(connection, get, node, now)
+        if get.keys is not None or get.exact or "#" in get.soul:
+            return
+        if is_new:
+            self._ask(connection, get.soul, get.key, node, now)
+        if not node:
+            self._ask_others(connection, get, now)
 
     def _find(self, get: wire.Get, now_ms: float) -> Node:
         if get.key is not None:
@@ -271,17 +289,23 @@ class Router:
         }
         return node if get.keys is None else _select(node, get)
 
-    def _get_back(self, connection: int, get: wire.Get, known: Node, now: float) -> None:
-        """Ask the asker: gun.js never re-sends what it wrote offline, but answers a get from its memory.
+    def _ask(self, connection: int, soul: str, key: str | None, known: Node, now: float) -> None:
+        """gun.js never re-sends what it wrote offline, but answers a get from its memory.
 
-        The hash of what we have keeps it silent when it has nothing else (gun.md section 6b).
+        The hash of what we have keeps it silent when it has nothing else (gun.md section 6b). Who subscribes
+        to something is asked for it, and a few others are when nothing is known.
         """
         message_id = self._new_id()
         self._seen.first_sight(message_id, RELAY, now)
         digest = None
         if known and sum(cell_size(key, value) for key, (value, _) in known.items()) < MAX_HASHED:
-            digest = content_hash({get.soul: known})
-        self._send(connection, wire.write_get(message_id, get.soul, get.key, digest=digest))
+            digest = content_hash({soul: known})
+        self._send(connection, wire.write_get(message_id, soul, key, digest=digest))
+
+    def _ask_others(self, asker: int, get: wire.Get, now: float) -> None:
+        likely = self._subscriptions.listeners(get.soul, () if get.key is None else (get.key,))
+        for connection in self._inquiry.missed(asker, (get.soul, get.key), sorted(likely), now):
+            self._ask(connection, get.soul, get.key, {}, now)
 
     # Time
 

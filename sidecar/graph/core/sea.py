@@ -8,27 +8,40 @@ None, as gun gives undefined: it comes from anybody.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
-import json
 import re
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
-from cryptography.exceptions import InvalidSignature, InvalidTag
-from cryptography.hazmat.primitives import hashes
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from sidecar.clock import Random
+from sidecar.graph.core import sea_certificates
 from sidecar.graph.core.jsjson import stringify
+from sidecar.graph.core.sea_certificates import ReadCell, Write, certify
+from sidecar.graph.core.sea_signing import (
+    CURVE,
+    PREFIX,
+    parse,
+    private_key,
+    public_key,
+    sign,
+    signature,
+    to_base64,
+    utf8,
+    verified,
+    verify,
+)
 
 __all__ = [
+    "certify",
     "decrypt",
     "encrypt",
     "make_pair",
+    "objection",
+    "parse",
     "secret",
     "sign",
     "sign_value",
@@ -39,11 +52,8 @@ __all__ = [
     "work",
 ]
 
-PREFIX = "SEA"
-_CURVE = ec.SECP256R1()
+UNVERIFIED = "Unverified data."
 _ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
-_SIGNING = ec.ECDSA(hashes.SHA256(), deterministic_signing=True)
-_VERIFYING = ec.ECDSA(hashes.SHA256())
 _SALT_BYTES = 9
 _IV_BYTES = 15
 _NOT_IN_PUB = re.compile(r"[^A-Za-z0-9_-]")
@@ -58,36 +68,59 @@ def make_pair(random: Random) -> dict[str, str]:
 
 def _make_key(random: Random) -> tuple[str, str]:
     number = int.from_bytes(random.bytes(40)) % (_ORDER - 1) + 1  # 64 spare bits leave no bias worth naming
-    point = ec.derive_private_key(number, _CURVE).public_key().public_numbers()
+    point = ec.derive_private_key(number, CURVE).public_key().public_numbers()
     return _base64url(number), f"{_base64url(point.x)}.{_base64url(point.y)}"
 
 
-def sign(value: Any, pair: Mapping[str, str]) -> str:
-    """``SEA{"m":value,"s":signature}``; text that is JSON is signed as what it says, as gun does."""
-    message = parse(value)
-    return PREFIX + stringify({"m": message, "s": _signature(message, pair["priv"])})
+# User space
 
 
-def verify(text: Any, pub: str) -> Any | None:
-    """The signed value, itself parsed if it is JSON text; None if this key did not sign it."""
-    signed = parse(text)
-    if not isinstance(signed, dict) or "m" not in signed:
-        return None
-    return parse(signed["m"]) if _verified(signed["m"], signed.get("s"), pub) else None
+def sign_value(
+    soul: str,
+    key: str,
+    value: Any,
+    state: float,
+    pair: Mapping[str, str],
+    *,
+    certificate: str | None = None,
+) -> str:
+    """The text stored in user space for a value: the signature covers soul, key, value and state.
 
-
-def sign_value(soul: str, key: str, value: Any, state: float, pair: Mapping[str, str]) -> str:
-    """The text stored in user space for a value: the signature covers soul, key, value and state."""
-    return stringify({":": value, "~": _signature(_signed_form(soul, key, value, state), pair["priv"])})
+    ``certificate``: what the owner of the soul gave to ``pair`` for it, see :func:`certify`.
+    """
+    stored = {":": value, "~": signature(_signed_form(soul, key, value, state), pair["priv"])}
+    if certificate is not None:
+        stored |= {"+": parse(certificate), "*": pair["pub"]}
+    return stringify(stored)
 
 
 def verify_value(soul: str, key: str, stored: Any, state: float) -> bool:
-    """Whether the owner named in the soul signed this cell. Certificates of others are not considered."""
-    pub = soul_pub(soul)
-    wrapped = parse(stored) if isinstance(stored, str) else None
-    if pub is None or not isinstance(wrapped, dict) or ":" not in wrapped:
-        return False
-    return _verified(_signed_form(soul, key, wrapped[":"], state), wrapped.get("~"), pub)
+    """Whether the owner named in the soul, or one with the owner's certificate, signed this cell.
+
+    Block lists of certificates are not at hand here: a relay, which has them, asks :func:`objection`.
+    """
+    return objection(soul, key, stored, state, _read_nothing) is None
+
+
+def objection(soul: str, key: str, stored: Any, state: float, read: ReadCell) -> str | None:
+    """Why a cell of user space must not be kept, in gun.js's words; None if it may."""
+    owner = soul_pub(soul)
+    cell = parse(stored) if isinstance(stored, str) else None
+    if owner is None or not isinstance(cell, dict) or ":" not in cell:
+        return UNVERIFIED
+    writer = cell.get("*", owner)
+    message = _signed_form(soul, key, cell[":"], state)
+    if not isinstance(writer, str) or not verified(message, cell.get("~"), writer):
+        return UNVERIFIED
+    if writer == owner:
+        return None
+    if not isinstance(cell.get("+"), dict):  # gun.js lets anybody in who names himself and shows nothing
+        return UNVERIFIED
+    return sea_certificates.objection(cell["+"], Write(writer, owner, soul, key, state), read)
+
+
+def _read_nothing(_soul: str, _key: str) -> None:
+    return None
 
 
 def soul_pub(soul: str) -> str | None:
@@ -99,12 +132,19 @@ def soul_pub(soul: str) -> str | None:
     return ".".join(halves) if len(halves) == 2 else None
 
 
+def _signed_form(soul: str, key: str, value: Any, state: float) -> dict[str, Any]:
+    return {"#": soul, ".": key, ":": value, ">": state}
+
+
+# Secrets
+
+
 def encrypt(value: Any, key: str | Mapping[str, str], *, random: Random) -> str:
     """``SEA{"ct","iv","s"}``: AES-256-GCM with a 15-byte nonce under a salted key; ``key`` may be a pair."""
     salt, iv = random.bytes(_SALT_BYTES), random.bytes(_IV_BYTES)
     text = value if isinstance(value, str) else stringify(value)
-    sealed = AESGCM(_aes_key(key, salt)).encrypt(iv, _utf8(text), None)
-    return PREFIX + stringify({"ct": _base64(sealed), "iv": _base64(iv), "s": _base64(salt)})
+    sealed = AESGCM(_aes_key(key, salt)).encrypt(iv, utf8(text), None)
+    return PREFIX + stringify({"ct": to_base64(sealed), "iv": to_base64(iv), "s": to_base64(salt)})
 
 
 def decrypt(text: Any, key: str | Mapping[str, str]) -> Any | None:
@@ -121,7 +161,7 @@ def decrypt(text: Any, key: str | Mapping[str, str]) -> Any | None:
 
 def secret(epub: str, pair: Mapping[str, str]) -> str:
     """The key two pairs share: the ECDH x coordinate."""
-    shared = _private(pair["epriv"]).exchange(ec.ECDH(), _public(epub))
+    shared = private_key(pair["epriv"]).exchange(ec.ECDH(), public_key(epub))
     return base64.urlsafe_b64encode(shared).decode("ascii").rstrip("=")
 
 
@@ -135,86 +175,18 @@ def work(
     encode: str = "base64",
 ) -> str:
     """Proof of work: PBKDF2-HMAC-SHA256 with ``length`` in bits, or a plain hash with ``name="SHA-256"``."""
-    text = _utf8(data if isinstance(data, str) else stringify(data))
+    text = utf8(data if isinstance(data, str) else stringify(data))
     if name == "SHA-256":
         result = hashlib.sha256(text).digest()
     else:
-        salted = _utf8(salt if isinstance(salt, str) else stringify(salt))
+        salted = utf8(salt if isinstance(salt, str) else stringify(salt))
         result = hashlib.pbkdf2_hmac("sha256", text, salted, iterations, length // 8)
-    return result.hex() if encode == "hex" else _base64(result)
-
-
-def parse(value: Any) -> Any:
-    """Gun's forgiving parse: JSON text, with or without ``SEA`` in front, else the value itself."""
-    if not isinstance(value, str):
-        return value
-    text = value[len(PREFIX) :] if value.startswith(PREFIX + "{") else value
-    try:
-        return json.loads(text, parse_constant=_refuse)
-    except (ValueError, RecursionError):
-        return value
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not JSON")
-
-
-def _signed_form(soul: str, key: str, value: Any, state: float) -> dict[str, Any]:
-    return {"#": soul, ".": key, ":": value, ">": state}
-
-
-def _hashed(message: Any) -> bytes:
-    """Gun signs the digest as a message, so the text is hashed twice."""
-    return hashlib.sha256(_utf8(message if isinstance(message, str) else stringify(message))).digest()
-
-
-def _signature(message: Any, priv: str) -> str:
-    r, s = decode_dss_signature(_private(priv).sign(_hashed(message), _SIGNING))
-    return _base64(r.to_bytes(32) + s.to_bytes(32))
-
-
-def _verified(message: Any, signature: Any, pub: str) -> bool:
-    try:
-        raw = base64.b64decode(signature, validate=True)
-        if len(raw) != 64:
-            return False
-        der = encode_dss_signature(int.from_bytes(raw[:32]), int.from_bytes(raw[32:]))
-        _public(pub).verify(der, _hashed(message), _VERIFYING)
-    except (TypeError, ValueError, RecursionError, InvalidSignature):
-        return False
-    return True
-
-
-@lru_cache(maxsize=1024)
-def _public(pub: str) -> ec.EllipticCurvePublicKey:
-    """Raises ValueError for text that is no point of the curve."""
-    x, _, y = pub.partition(".")
-    return ec.EllipticCurvePublicNumbers(_number(x), _number(y), _CURVE).public_key()
-
-
-def _private(priv: str) -> ec.EllipticCurvePrivateKey:
-    return ec.derive_private_key(_number(priv), _CURVE)
-
-
-def _number(text: str) -> int:
-    try:
-        return int.from_bytes(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
-    except binascii.Error as error:
-        raise ValueError("not base64url") from error
+    return result.hex() if encode == "hex" else to_base64(result)
 
 
 def _aes_key(key: str | Mapping[str, str], salt: bytes) -> bytes:
     phrase = key if isinstance(key, str) else key["epriv"]
-    return hashlib.sha256(_utf8(phrase + salt.decode("latin-1"))).digest()
-
-
-def _utf8(text: str) -> bytes:
-    """As TextEncoder: lone surrogates become U+FFFD."""
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()
-
-
-def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode("ascii")
+    return hashlib.sha256(utf8(phrase + salt.decode("latin-1"))).digest()
 
 
 def _base64url(number: int) -> str:
