@@ -1,4 +1,4 @@
-"""All conferences that this node knows: makes them, finds the one an event belongs to, merges those of a room.
+"""All conferences that this node knows: makes them, finds whose an event is, merges those of one room.
 
 Everything here that others can fill is bounded: known conferences, parked joins.
 """
@@ -40,7 +40,7 @@ class Self:
 
 
 class Hall:
-    """``handle`` and ``handle_timer`` return effects; ``rooms`` is what our social copy says, set from outside."""
+    """``handle`` and ``handle_timer`` return effects; ``rooms``, set from outside, is our social copy's."""
 
     def __init__(self, rules: ConferenceRules, me: Self, display_name: str) -> None:
         self.rules = rules

@@ -478,7 +478,8 @@ class Conference(Crowd):
 
     def adopt(self, call: Call, lease: str, network_ms: int, now: float) -> list[cf.Effect]:
         """Takes over a 1:1 call with its connection, sources and recordings (no media is interrupted)."""
-        assert call.path is not None and call.peer_device is not None
+        assert call.path is not None
+        assert call.peer_device is not None
         self.state, self.rung, self._stale_at = State.JOINED, True, None
         self.owner, self.opened, self.recordings = call.owner, call.opened, call.recordings
         self.lease, self.joined_at, self.started_ms = lease, now, call.started_ms

@@ -46,7 +46,7 @@ class Presence:
         return {user_id: 0 for user_id in self._hearing if self._heard[user_id] <= now}
 
     def told(self, ages_ms: Mapping[str, int], now: float) -> None:
-        """What another member says that it heard; nobody can be heard in the future, unknown ones do not count."""
+        """What another member says that it heard; the future and unknown users do not count."""
         for user_id, age_ms in ages_ms.items():
             if user_id in self._heard:
                 self._heard[user_id] = max(self._heard[user_id], now - max(0, age_ms) / 1000)

@@ -1,4 +1,4 @@
-"""Who is in a conference: a set of accounts that everybody merges to the same roster, in whatever order (K03).
+"""Who is in a conference: accounts that everybody merges to the same roster, in whatever order (K03).
 
 An account is what a member said about itself, or what another passed on of it. For each user the newest one
 counts, and a leave counts more than a presence of the same moment. Nothing is ever taken out, so the merge is

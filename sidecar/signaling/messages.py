@@ -124,8 +124,8 @@ class AnnounceBody(Body, frozen=True, kw_only=True):
 
 
 class JoinBody(Body, frozen=True, kw_only=True):
-    """``proof``: HMAC-SHA256 in hex with the session's key, see ``conference.ids``; ``sdp`` is the offer, None
-    when the connection of the two exists already (a grown call)."""
+    """``proof``: HMAC-SHA256 in hex with the session's key, see ``conference.ids``; ``sdp`` is the offer,
+    None when the connection of the two exists already (a grown call)."""
 
     lease: Annotated[str, Meta(max_length=90)]
     joined_at: Annotated[int, Meta(ge=0, lt=2**53)]

@@ -38,6 +38,10 @@ class End:
     silent: bool = False
     level: ce.Level = ce.Level.ALIVE
 
+    def carries(self) -> bool:
+        """Whether what this end sends arrives."""
+        return self.up and self.open and not self.silent and self.far is not None and self.far.open
+
 
 @dataclass
 class Media:
@@ -169,7 +173,6 @@ class Media:
     def carries(self, node: str, call_id: str, user_id: str) -> bool:
         """Whether a control message of this node reaches that user now."""
         for end in self.ends.values():
-            if (end.node, end.call_id, end.user_id) == (node, call_id, user_id):
-                if end.up and end.open and not end.silent and end.far is not None and end.far.open:
-                    return True
+            if (end.node, end.call_id, end.user_id) == (node, call_id, user_id) and end.carries():
+                return True
         return False
