@@ -17,7 +17,8 @@ from sidecar.signaling.messages import Kind
 from . import events as e
 from .hall import KINDS, Hall
 
-_STARTING = (e.Create, e.Join)
+_OWN = (e.Join, e.Invite, e.Hush, e.Remove, e.LeaseSeen, e.Gossip, e.Shown)
+"""Events that only a conference understands."""
 
 
 class Exchange:
@@ -82,9 +83,7 @@ class Exchange:
                     code=Code.CALL_WRONG_STATE,
                     details={"callId": event.call_id},
                 )
-            case ce.CallEvent() if (
-                self.hall.get(event.call_id) is not None or type(event).__module__ == e.__name__
-            ):
+            case ce.CallEvent() if isinstance(event, _OWN) or self.hall.get(event.call_id) is not None:
                 if isinstance(event, (e.Join, ce.Resume)):
                     self._only_one(event.call_id)
                 return self.hall.handle(event, now)
