@@ -12,7 +12,7 @@ from sidecar.media.border.peer import Certificate
 from sidecar.media.core import control
 from sidecar.media.lines import AudioLine, VideoLine
 from sidecar.media.link import Link
-from sidecar.media.messages import Line, PeerRef
+from sidecar.media.messages import Line, PeerRef, SetSendPlan
 from sidecar.media.recording import Recording
 from sidecar.media.sinks import Probe
 
@@ -55,6 +55,7 @@ class Call:
         self._catalog = catalog
         self._pool = pool
         self._certificates: dict[str, Certificate] = {}
+        self._plans: dict[str, SetSendPlan] = {}
         self._turn = {line: asyncio.Lock() for line in Line}
         self._closed = False
 
@@ -113,6 +114,19 @@ class Call:
         """Never renegotiates."""
         self.lines[line].set_muted(muted)
         self.tell_state()
+
+    def set_send_plan(self, plan: SetSendPlan) -> None:
+        """One encoder serves all, so it does what the best served of those that are connected may have."""
+        self._plans[plan.user_id] = plan
+        connected = {peer.user_id for peer in self.links}
+        plans = [plan for user_id, plan in self._plans.items() if user_id in connected]
+        camera = self.lines[Line.CAMERA]
+        if plans and isinstance(camera, VideoLine):
+            camera.limit(
+                max(plan.height for plan in plans),
+                max(plan.fps for plan in plans),
+                max(plan.bitrate for plan in plans),
+            )
 
     def tell_state(self) -> None:
         """Every peer learns what is sent now, if that changed."""

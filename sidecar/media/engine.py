@@ -40,7 +40,9 @@ from sidecar.media.messages import (
     RecordStop,
     Reply,
     Role,
+    SendControl,
     SetMuted,
+    SetSendPlan,
     SetSource,
     Shutdown,
     Warning,
@@ -87,6 +89,8 @@ class Engine:
             ClosePeer: self._close_peer,
             CloseCall: self._close_call,
             SetMuted: self._set_muted,
+            SendControl: self._send_control,
+            SetSendPlan: self._set_send_plan,
         }
         self._requests: dict[type[Any], Callable[[Any], Awaitable[Any]]] = {
             SetSource: self._set_source,
@@ -176,6 +180,16 @@ class Engine:
         call = self._calls.pop(command.call_id, None)
         if call is not None:
             self._spawn(self._end_call(call))
+
+    def _send_control(self, command: SendControl) -> None:
+        link = self._link(command.peer)
+        if link is not None:
+            link.tell_note(command.name, command.data)
+
+    def _set_send_plan(self, command: SetSendPlan) -> None:
+        call = self._calls.get(command.call_id)
+        if call is not None:
+            call.set_send_plan(command)
 
     def _set_muted(self, command: SetMuted) -> None:
         call = self._calls.get(command.call_id)

@@ -25,6 +25,7 @@ from sidecar.media.core.sdp import compact, sanitise
 from sidecar.media.lines import AudioLine, VideoLine
 from sidecar.media.messages import (
     Configure,
+    ControlHeard,
     Event,
     Line,
     LocalDescription,
@@ -148,6 +149,10 @@ class Link:
             self._state = state
             self._say(state)
 
+    def tell_note(self, name: str, data: dict[str, Any]) -> None:
+        """Carries a note of our core, if the connection is up."""
+        self._say(control.Note(name=name, data=data))
+
     def tick(self, now: float) -> None:
         """Every 100 ms: pings, and the judgement of D5."""
         if not self.connected or self._over:
@@ -267,6 +272,8 @@ class Link:
             self._emit(
                 RemoteState(peer=self.peer, audio=message.audio, video=message.video, screen=message.screen)
             )
+        elif isinstance(message, control.Note):
+            self._emit(ControlHeard(peer=self.peer, name=message.name, data=message.data))
 
     def _say(self, message: control.AnyControl) -> None:
         channel = self._wire.channel

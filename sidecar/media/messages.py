@@ -116,6 +116,24 @@ class SetMuted(Message, frozen=True):
     muted: bool
 
 
+class SendControl(Message, frozen=True):
+    """A note for the core at the other end; lost if the connection is not up."""
+
+    peer: PeerRef
+    name: str
+    data: dict[str, Any]
+
+
+class SetSendPlan(Message, frozen=True):
+    """What one user of a call is sent of our camera at most: lines, frames a second, bits a second."""
+
+    call_id: str
+    user_id: str
+    height: int
+    fps: int
+    bitrate: int
+
+
 class SetSource(Message, frozen=True):
     """A *request* (answered by Reply): replaces what a line sends; None stops it. Screen: a source id of
     ``media:get-screen-sources`` with ``options`` fps, cursor."""
@@ -171,8 +189,8 @@ class Shutdown(Message, frozen=True):
 
 
 Command = (
-    Configure | OpenCall | OpenPeer | ApplyAnswer | ClosePeer | CloseCall | SetMuted | SetSource | GetStats
-    | ListDevices | ListScreens | RecordStart | RecordStop | Shutdown
+    Configure | OpenCall | OpenPeer | ApplyAnswer | ClosePeer | CloseCall | SetMuted | SendControl
+    | SetSendPlan | SetSource | GetStats | ListDevices | ListScreens | RecordStart | RecordStop | Shutdown
 )  # fmt: skip
 
 
@@ -229,6 +247,14 @@ class RemoteState(Message, frozen=True):
     screen: bool
 
 
+class ControlHeard(Message, frozen=True):
+    """A note of the core at the other end (``SendControl``)."""
+
+    peer: PeerRef
+    name: str
+    data: dict[str, Any]
+
+
 class Warning(Message, frozen=True):
     """An ``aleph:mediaWarning``: no-media, device-lost, source-lost, recorder-slow."""
 
@@ -251,6 +277,6 @@ class MediaLost(Message, frozen=True):
 
 
 Event = (
-    Ready | Reply | LocalDescription | PeerConnected | PeerLiveness | PeerFailed | RemoteState | Warning
-    | RecordingEnded | MediaLost
+    Ready | Reply | LocalDescription | PeerConnected | PeerLiveness | PeerFailed | RemoteState | ControlHeard
+    | Warning | RecordingEnded | MediaLost
 )  # fmt: skip
