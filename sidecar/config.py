@@ -81,6 +81,8 @@ class RelayConfig(NamedTuple):
     """PEM; with both the port speaks TLS."""
     admin_port: int | None = None
     """Loopback port of ``/metrics``; 0: any free port, None: not served."""
+    cache_mb: float = 32.0
+    """Memory for nodes of the graph; a MB is 1,000,000 bytes."""
     trusted_addresses: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
     """Networks whose addresses count for no limit per address: a proxy's, which stands for everybody."""
     limits: RelayLimits = RelayLimits()
@@ -263,6 +265,7 @@ def _relay(section: Section) -> RelayConfig:
         cert_file=cert_file,
         key_file=key_file,
         admin_port=section.optional_integer("adminPort", 0, 65535),
+        cache_mb=section.number("cacheMb", default.cache_mb, 0.1, 1e6),
         trusted_addresses=trusted if section.has("trustedAddresses") else default.trusted_addresses,
         limits=_relay_limits(section.section("limits")),
     )

@@ -136,9 +136,10 @@ class Gate:
 @contextlib.asynccontextmanager
 async def gate(url: str) -> AsyncIterator[Gate]:
     """A gate before the relay at ``url``."""
-    made, port, tasks = Gate(), urlsplit(url).port or 0, set()
+    made, port, tasks, writers = Gate(), urlsplit(url).port or 0, set(), set()
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.add(writer)
         tasks.add(asyncio.create_task(made.serve(reader, writer, port)))
 
     listening = socket.create_server(("127.0.0.1", 0))
@@ -152,6 +153,9 @@ async def gate(url: str) -> AsyncIterator[Gate]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for writer in writers:  # also of those that were never served
+            writer.transport.abort()
+        await asyncio.sleep(0)
 
 
 def open_sqlite(path: Path) -> SqliteStore:

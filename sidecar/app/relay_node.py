@@ -98,6 +98,7 @@ def relay_config(options: RelayOptions, data_dir: str) -> GunRelayConfig:
         cert_file=relay.cert_file,
         key_file=relay.key_file,
         admin_port=relay.admin_port,
+        cache_bytes=int(relay.cache_mb * 1_000_000),
         trusted_addresses=relay.trusted_addresses,
         limits=Limits(**{name: limits[name] for name in Limits.__struct_fields__ if name in limits}),
         server_limits=ServerLimits(**{name: limits[name] for name in ServerLimits.__struct_fields__}),

@@ -7,7 +7,7 @@ from collections import Counter
 
 from websockets.asyncio.server import ServerConnection
 from websockets.frames import CloseCode, Frame, Opcode
-from websockets.protocol import Event
+from websockets.protocol import Event, State
 
 from sidecar.graph.admission import PING_BURST_S, Address, Admission, Bucket, ServerLimits
 
@@ -47,13 +47,12 @@ class GuardedConnection(ServerConnection):
         super().process_event(event)
 
     def _end_flood(self) -> None:
-        """Say why, then cut: who floods may not read either."""
-        if self.transport.is_closing():
+        """Say why, read on without looking so that it can be read, then cut."""
+        if self.protocol.state is not State.OPEN:
             return
         self.counters["ping-flood"] += 1
         self.protocol.fail(CloseCode.POLICY_VIOLATION, "too many pings")
         self.send_data()
-        self.transport.close()
         self.loop.call_later(CLOSE_WITHIN_S, self.transport.abort)
 
 

@@ -92,7 +92,6 @@ class GraphServer:
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._server: Server | None = None
         self._draining = False
-        self.messages_in = 0
         self.frames_out = 0
 
     async def start(self, host: str, port: int) -> tuple[str, int]:
@@ -156,6 +155,16 @@ class GraphServer:
     def counters(self) -> dict[str, int]:
         """What was refused or dropped, by reason."""
         return dict(self._router.counters)
+
+    @property
+    def handled(self) -> dict[str, int]:
+        """Messages by kind."""
+        return dict(self._router.handled)
+
+    @property
+    def subscriptions(self) -> int:
+        """Souls and keys followed, once for each client."""
+        return self._router.subscriptions
 
     @property
     def connections(self) -> int:
@@ -222,7 +231,6 @@ class GraphServer:
             self._router.counters["binary"] += 1
             return 1
         messages = self._router.received(number, frame, self._clock.monotonic(), self._clock.wall_ms())
-        self.messages_in += messages
         self._flush()
         return messages
 

@@ -43,6 +43,7 @@ class GunRelayConfig(msgspec.Struct, frozen=True, kw_only=True):
     cert_file: str | None = None
     key_file: str | None = None
     admin_port: int | None = None
+    cache_bytes: int = 32_000_000
     trusted_addresses: tuple[str, ...] = LOOPBACK
     limits: Limits = Limits()
     server_limits: ServerLimits = ServerLimits()

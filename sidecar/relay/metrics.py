@@ -76,9 +76,13 @@ class RelayMetrics(Collector):
         if server is None:
             return
         yield _gauge("connections", "WebSockets of clients.", server.connections)
+        yield _gauge("subscriptions", "Souls and keys followed, once for each client.", server.subscriptions)
         yield _gauge("writes_queued", "Writes that are not committed yet.", self.store.pending)
         yield _gauge("store_bytes", "What the graph takes on disk.", _size(self._database))
-        yield _counter("messages_received", "Messages of clients and peers.", server.messages_in)
+        messages = CounterMetricFamily(f"{_PREFIX}messages", "Messages taken, by kind.", labels=["kind"])
+        for kind, count in server.handled.items():
+            messages.add_metric([kind], count)
+        yield messages
         yield _counter("frames_sent", "Frames to clients and peers.", server.frames_out)
         dropped = CounterMetricFamily(f"{_PREFIX}dropped", "Refused, by reason.", labels=["reason"])
         for reason, count in server.counters.items():

@@ -98,6 +98,7 @@ async def test_metrics_tell_sums_and_no_names(tmp_path: Path) -> None:
     async with relay(tmp_path / "data", "--config", config_file(tmp_path, adminPort=0)) as process:
         url = process.ready["admin"] + "/metrics"
         async with graph_client(process.ready["gun"]) as client:
+            client.watch_leaves(SOUL, lambda *_: None)
             key, value = leaf("x" * 500)
             await client.put_leaf(SOUL, key, value)
             status, headers, text = await http_get(url)
@@ -105,7 +106,10 @@ async def test_metrics_tell_sums_and_no_names(tmp_path: Path) -> None:
         assert headers["content-type"].startswith("text/plain; version=")
         found = samples(text)
         assert found["aleph_relay_connections"] == 1
-        assert found["aleph_relay_messages_received_total"] >= 2
+        assert found["aleph_relay_messages_total:put"] == 1
+        assert found["aleph_relay_messages_total:get"] >= 1
+        assert found["aleph_relay_messages_total:control"] >= 1
+        assert found["aleph_relay_subscriptions"] == 1
         assert found["aleph_relay_frames_sent_total"] >= 2
         assert found["aleph_relay_writes_queued"] == 0
         assert found["aleph_relay_put_commit_seconds_count"] >= 1

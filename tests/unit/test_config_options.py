@@ -179,7 +179,12 @@ def test_the_limits_of_a_relay_are_those_of_its_parts() -> None:
 
 
 def test_a_relays_limits_and_addresses_arrive() -> None:
-    asked = {"limits": {"connectionsPerAddress": 3, "burst": 7.5}, "trustedAddresses": [], "adminPort": 0}
+    asked: dict[str, Any] = {
+        "limits": {"connectionsPerAddress": 3, "burst": 7.5},
+        "trustedAddresses": [],
+        "adminPort": 0,
+    }
+    asked["cacheMb"] = 1.5
     relay = resolve({"network": {"relay": asked}}).relay
     assert (relay.limits.connections_per_address, relay.limits.burst) == (3, 7.5)
     assert relay.trusted_addresses == ()
@@ -187,3 +192,4 @@ def test_a_relays_limits_and_addresses_arrive() -> None:
     config = relay_config(RelayOptions(relay, "/data"), "/data")
     assert config.server_limits.connections_per_address == 3
     assert config.limits == Limits()
+    assert config.cache_bytes == 1_500_000

@@ -31,6 +31,17 @@ def test_there_are_never_more_than_the_cap(names: list[str], cap: int) -> None:
         assert not seen.first_sight(name, 1, 0.0)
 
 
+@given(st.lists(st.sampled_from("abcdefgh"), max_size=40), st.integers(1, 8))
+def test_at_the_cap_the_id_unseen_for_longest_goes(names: list[str], cap: int) -> None:
+    """A repeat counts as a sight: an id in use stays, whatever floods past it."""
+    seen: Dedupe[int] = Dedupe(ttl_s=1e9, cap=cap)
+    latest: list[str] = []
+    for number, name in enumerate(names):
+        assert seen.first_sight(name, number, float(number)) is (name not in latest)
+        latest = [*(other for other in latest if other != name), name][-cap:]
+    assert [name for name in "abcdefgh" if seen.source(name, 1e3) is not None] == sorted(latest)
+
+
 def test_the_first_sender_is_asked_back() -> None:
     seen: Dedupe[int] = Dedupe(ttl_s=2.0)
     seen.first_sight("a", 1, 0.0)

@@ -241,6 +241,14 @@ def test_the_same_leaf_twice_is_one() -> None:
     assert len(outbox) == 1
 
 
+def test_the_same_leaf_again_is_stored_already_while_the_other_relay_is_served() -> None:
+    outbox = make()
+    outbox.opened(A, 0.0)
+    (at_a,) = puts(sent(outbox.add(item(1), 0.0)))
+    outbox.acknowledged(at_a, None, 0.1)
+    assert outbox.add(item(1), 0.2) == [Stored(SOUL, item(1).key)]
+
+
 def test_answers_to_nothing_of_ours_change_nothing() -> None:
     outbox = make()
     assert outbox.acknowledged("unknown", None, 0.0) == []

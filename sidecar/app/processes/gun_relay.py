@@ -61,7 +61,7 @@ def _open_store(config: GunRelayConfig) -> SqliteStore | MemoryStore:
         return MemoryStore()
     path = Path(config.data_dir) / DATABASE
     call_soon = asyncio.get_running_loop().call_soon_threadsafe
-    return SqliteStore(path, expires_ms=expires_ms, call_soon=call_soon)
+    return SqliteStore(path, expires_ms=expires_ms, call_soon=call_soon, cache_bytes=config.cache_bytes)
 
 
 def main() -> int:

@@ -47,7 +47,13 @@ def selects(text: str, lex: Mapping[str, Any]) -> bool:
 
 def _js_or(conditions: Mapping[str, Any], names: tuple[str, ...]) -> Any:
     """``a || b || c`` of JavaScript: the first truthy member, else the last one, None where it is missing."""
-    return next((conditions[name] for name in names if conditions.get(name)), conditions.get(names[-1]))
+    truthy = (conditions[name] for name in names if is_truthy(conditions.get(name)))
+    return next(truthy, conditions.get(names[-1]))
+
+
+def is_truthy(value: Any) -> bool:
+    """As JavaScript sees a JSON value: empty arrays and objects are."""
+    return value not in (None, False, 0, "")
 
 
 def _at_least(text: str, bound: Any) -> bool:

@@ -92,11 +92,11 @@ class Outbox:
     def add(self, item: Item, now: float) -> list[Effect]:
         """Take an item and send it where a connection is up; raises UnavailableError at the bound.
 
-        It takes the place of the value put before under its key; the same value again is ignored.
+        It takes the place of the value put before under its key. The same once more changes nothing.
         """
         before = self._pending.get((item.soul, item.key))
         if before is not None and before.item.value == item.value:
-            return []
+            return [] if before.stored_at is None else [Stored(item.soul, item.key)]
         if (before is None and len(self._pending) >= MAX_ITEMS) or self._bytes + len(item.value) > MAX_BYTES:
             raise UnavailableError("the outbox is full", code=Code.RESOURCE)
         if before is not None:

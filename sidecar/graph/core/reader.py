@@ -49,6 +49,10 @@ class Reader:
         self._counters = counters
         self._watches: dict[int, _Watch] = {}
         self._by_soul: dict[str, list[int]] = {}
+        self._reads: dict[int, _Watch] = {}
+        """Those among the watches that end."""
+        self._asked: dict[str, _Watch] = {}
+        """Which read a get belongs to, by message id: every ack is looked up here."""
         self._next = 1
 
     def add(
@@ -61,6 +65,8 @@ class Reader:
         told: News = NewValues(self._counters) if news.is_signed(soul) else NewLeaves(self._counters)
         watch = self._watches[number] = _Watch(soul, told, None if timeout_s is None else now + timeout_s)
         self._by_soul.setdefault(soul, []).append(number)
+        if timeout_s is not None:
+            self._reads[number] = watch
         return number, [effect for link in links if link.up for effect in self._ask(watch, link)]
 
     def remove(self, number: int, links: Iterable[Link]) -> list[Effect]:
@@ -68,6 +74,9 @@ class Reader:
         watch = self._watches.pop(number, None)
         if watch is None:
             return []
+        self._reads.pop(number, None)
+        for message_id in watch.asked:
+            del self._asked[message_id]
         others = self._by_soul[watch.soul]
         others.remove(number)
         if others:
@@ -80,9 +89,9 @@ class Reader:
         return [effect for watch in self._watches.values() for effect in self._ask(watch, link)]
 
     def closed(self, url: str) -> None:
-        for watch in self._watches.values():
+        for watch in self._reads.values():
             for message_id in [name for name, link in watch.asked.items() if link.url == url]:
-                del watch.asked[message_id]
+                del watch.asked[message_id], self._asked[message_id]
 
     def _ask(self, watch: _Watch, link: Link) -> list[Effect]:
         effects: list[Effect] = []
@@ -90,6 +99,7 @@ class Reader:
             message_id = self._new_id()
             if watch.deadline is not None:
                 watch.asked[message_id] = link
+                self._asked[message_id] = watch
             effects.append(Send(link.url, wire.write_get(message_id, watch.soul, exact=exact)))
         return effects
 
@@ -118,22 +128,19 @@ class Reader:
 
     def answered(self, message_id: str, link: Link, *, more: bool, now: float) -> None:
         """A relay answered a get; ``more`` parts follow."""
-        for watch in self._watches.values():
-            if message_id in watch.asked:
-                watch.answered = True
-                watch.heard_at = now
-                watch.loose = watch.loose or not link.aleph
-                if not more:
-                    del watch.asked[message_id]
-                if watch.whole_at is None and link not in watch.asked.values():
-                    watch.whole_at = now
-                return
+        watch = self._asked.get(message_id)
+        if watch is None:
+            return
+        watch.answered = True
+        watch.heard_at = now
+        watch.loose = watch.loose or not link.aleph
+        if not more:
+            del watch.asked[message_id], self._asked[message_id]
+        if watch.whole_at is None and link not in watch.asked.values():
+            watch.whole_at = now
 
     def next_deadline(self) -> float | None:
-        return min((self._due(watch) for watch in self._reads()), default=None)
-
-    def _reads(self) -> list[_Watch]:
-        return [watch for watch in self._watches.values() if watch.deadline is not None]
+        return min((self._due(watch) for watch in self._reads.values()), default=None)
 
     def _due(self, watch: _Watch) -> float:
         deadline = watch.deadline if watch.deadline is not None else float("inf")
@@ -146,11 +153,7 @@ class Reader:
 
     def handle_timer(self, now: float, links: Iterable[Link]) -> list[Effect]:
         """End the reads that are complete or out of time."""
-        ended = [
-            (number, watch)
-            for number, watch in self._watches.items()
-            if watch.deadline is not None and self._due(watch) <= now
-        ]
+        ended = [(number, watch) for number, watch in self._reads.items() if self._due(watch) <= now]
         effects: list[Effect] = []
         for number, watch in ended:
             effects += self.remove(number, links)

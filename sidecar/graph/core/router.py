@@ -72,6 +72,8 @@ class Router:
     ) -> None:
         self.counters: Counter[str] = Counter()
         """What was refused or dropped, by reason."""
+        self.handled: Counter[str] = Counter()
+        """Messages by kind: put, get, answer, control."""
         self._store = store
         self._random = random
         self._limits = limits
@@ -87,6 +89,11 @@ class Router:
         self._signatures = 0
         self.failing = False
         """The last write was lost."""
+
+    @property
+    def subscriptions(self) -> int:
+        """Souls and keys followed, once for each connection."""
+        return self._subscriptions.total
 
     def take(self) -> list[Deliver]:
         """Everything to be sent since the last call, in order."""
@@ -135,26 +142,30 @@ class Router:
     def _handle(self, connection: int, message: wire.Message, now: float, now_ms: float) -> None:
         message_id = message.id or self._new_id()
         if message.dam is not None:
-            self._control(connection, message, now)
+            self.handled["control"] += 1
+            self._control(connection, message, now, now_ms)
         elif not self._seen.first_sight(message_id, connection, now):
             self.counters["duplicate"] += 1
         elif message.put is not None:
+            self.handled["put"] += 1
             answers = message.at is not None
             self._put(0 if answers else connection, connection, message_id, message.put, now_ms)
         elif message.get is not None:
+            self.handled["get"] += 1
             self._get(connection, message_id, message.get, now, now_ms)
         elif message.at is not None:
+            self.handled["answer"] += 1
             self._pass_reply(message_id, message, now)
         else:
             self.counters["unknown-message"] += 1
 
-    def _control(self, connection: int, message: wire.Message, now: float) -> None:
+    def _control(self, connection: int, message: wire.Message, now: float, now_ms: float) -> None:
         if message.dam == "?":
             if message.pid:
                 self._subscriptions.named(connection, message.pid)
                 if not message.aleph:
-                    for soul, key in self._inquiry.joined(connection, now):
-                        self._ask(connection, soul, key, {}, now)
+                    for get in self._inquiry.joined(connection, now):
+                        self._ask(connection, get, self._find(get, now_ms), now)
             if message.at is None:
                 self._send(connection, wire.write_hello(self._new_id(), self._pid, at=message.id, aleph=True))
         elif message.dam == "off" and message.get is not None:
@@ -183,8 +194,6 @@ class Router:
             entry = (put.due_ms, self._order, writer, message_id, put.deferred)
             heapq.heappush(self._deferred, entry)
             writer = RELAY
-        for soul, node in put.accepted.items():
-            self._inquiry.found(soul, node)
         self._keep(put.accepted, writer, message_id)
 
     def _keep(self, changes: Graph, writer: int, message_id: str) -> None:
@@ -272,7 +281,7 @@ class Router:
         if get.keys is not None or get.exact or "#" in get.soul:
             return
         if is_new:
-            self._ask(connection, get.soul, get.key, node, now)
+            self._ask(connection, get, node, now)
         if not node:
             self._ask_others(connection, get, now)
 
@@ -289,7 +298,7 @@ class Router:
         }
         return node if get.keys is None else _select(node, get)
 
-    def _ask(self, connection: int, soul: str, key: str | None, known: Node, now: float) -> None:
+    def _ask(self, connection: int, get: wire.Get, known: Node, now: float) -> None:
         """gun.js never re-sends what it wrote offline, but answers a get from its memory.
 
         The hash of what we have keeps it silent when it has nothing else (gun.md section 6b). Who subscribes
@@ -299,13 +308,13 @@ class Router:
         self._seen.first_sight(message_id, RELAY, now)
         digest = None
         if known and sum(cell_size(key, value) for key, (value, _) in known.items()) < MAX_HASHED:
-            digest = content_hash({soul: known})
-        self._send(connection, wire.write_get(message_id, soul, key, digest=digest))
+            digest = content_hash({get.soul: known})
+        self._send(connection, wire.write_get(message_id, get.soul, get.key, digest=digest))
 
     def _ask_others(self, asker: int, get: wire.Get, now: float) -> None:
         likely = self._subscriptions.listeners(get.soul, () if get.key is None else (get.key,))
-        for connection in self._inquiry.missed(asker, (get.soul, get.key), sorted(likely), now):
-            self._ask(connection, get.soul, get.key, {}, now)
+        for connection in self._inquiry.missed(asker, get, sorted(likely), now):
+            self._ask(connection, get, {}, now)
 
     # Time
 

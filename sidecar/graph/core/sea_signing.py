@@ -46,14 +46,17 @@ def verify(text: Any, pub: str) -> Any | None:
 
 
 def parse(value: Any) -> Any:
-    """Gun's forgiving parse: JSON text, with or without ``SEA`` in front, else the value itself."""
+    """Gun's forgiving parse: JSON text, with or without ``SEA`` in front, else the value itself.
+
+    The ``SEA`` of ``SEA{`` goes in any case, as in gun.
+    """
     if not isinstance(value, str):
         return value
     text = value[len(PREFIX) :] if value.startswith(PREFIX + "{") else value
     try:
         return json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError):
-        return value
+        return text
 
 
 def _refuse(constant: str) -> None:

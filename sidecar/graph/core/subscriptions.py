@@ -29,6 +29,11 @@ class Subscriptions:
         self._pid: dict[int, str] = {}
         self._parked: OrderedDict[str, tuple[float, dict[str, Keys]]] = OrderedDict()
 
+    @property
+    def total(self) -> int:
+        """Of all connections."""
+        return sum(self._count.values())
+
     def opened(self, connection: int) -> None:
         self._by_connection[connection] = {}
         self._count[connection] = 0
