@@ -13,6 +13,9 @@ from sidecar.app.services.calls import CallsService
 from sidecar.calls.events import Relation
 from sidecar.calls.rules import Rules
 from sidecar.calls.switchboard import Switchboard
+from sidecar.conference.exchange import Exchange
+from sidecar.conference.hall import Hall, Self
+from sidecar.conference.rules import ConferenceRules
 from sidecar.log import Logger
 from sidecar.media import messages as m
 from sidecar.schema import CallRecord, MediaTrackKind
@@ -129,7 +132,7 @@ class Bench:
         self.clock = FakeClock()
         self.board = Switchboard(rules or Rules(), ALICE, "Alice")
         self.calls = CallsService(
-            self.board,
+            Exchange(self.board, Hall(ConferenceRules(), Self(ALICE, "our key", "our-device"), "Alice"), str),
             media=self.media,
             signaling=self.signaling,
             hub=self.hub,
@@ -137,6 +140,7 @@ class Bench:
             names={BOB: "Bob"}.get,
             sources=SOURCES,
             ice_servers=[m.IceServer(urls=["stun:127.0.0.1:3478"])],
+            more={},
             clock=self.clock,
             random=FakeRandom(),
             log=Logger("calls"),

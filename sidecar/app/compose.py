@@ -15,6 +15,7 @@ from pathlib import Path
 
 from sidecar import log
 from sidecar.app import exit_codes, headroom, health, stdio, supervision
+from sidecar.app.calling import Calling, sources
 from sidecar.app.channels import events, media
 from sidecar.app.channels.call import CallChannels
 from sidecar.app.channels.system import Admission, SystemChannels
@@ -23,7 +24,6 @@ from sidecar.app.handshake import Handshake
 from sidecar.app.identity_file import create_identity
 from sidecar.app.lifeline import Lifeline
 from sidecar.app.services.call_media import CallMedia
-from sidecar.app.services.calls import CallsService
 from sidecar.app.services.graph import GraphService
 from sidecar.app.services.history import History
 from sidecar.app.services.media import MediaService
@@ -31,17 +31,16 @@ from sidecar.app.services.signaling import SignalingService
 from sidecar.app.shutdown import Shutdown
 from sidecar.app.start import Place
 from sidecar.app.system_clock import SystemClock, SystemRandom
-from sidecar.calls.rules import Rules
-from sidecar.calls.switchboard import Switchboard
+from sidecar.conference.hall import Self
 from sidecar.config import Config
 from sidecar.errors import LocalError, SidecarError, UnavailableError
 from sidecar.ids import hex_id
 from sidecar.ipc.events import EventHub
 from sidecar.ipc.registry import Registry
 from sidecar.ipc.zmq_server import ZmqServer
-from sidecar.media.messages import Configure, IceServer, MediaLost, Ready
+from sidecar.media.messages import Configure, MediaLost, Ready
 from sidecar.media.messages import Event as MediaEvent
-from sidecar.schema import MediaTrackKind, SelfInfo
+from sidecar.schema import SelfInfo
 from sidecar.signaling.messages import Incoming
 
 logger = log.get("app")
@@ -116,39 +115,25 @@ class Node:
         )
         call_soon = asyncio.get_running_loop().call_soon_threadsafe
         self._history = History(data_dir, call_soon, log.get("history"))
-        self._calls = self._make_calls(config)
+        self._calling = Calling(
+            config,
+            Self(self._identity.fingerprint, self._identity.pub, self._signaling.device),
+            self._contacts.self_name,
+            names=self._contacts.name,
+            media=self._media,
+            signaling=self._signaling,
+            graph=self._graph.client,
+            hub=self._hub,
+            history=self._history,
+            clock=self._clock,
+            random=self._random,
+        )
+        self._calls = self._calling.calls
         registry = Registry(log.get("ipc"), lambda: hex_id(self._random.bytes(8)))
         admission = Admission(shake.clients)
         self._register(registry, admission, shutdown, config)
         self._server = ZmqServer(
             registry, log.get("ipc"), permissions=admission.permissions, admitted=admission.open
-        )
-
-    def _make_calls(self, config: Config) -> CallsService:
-        rules = Rules(
-            ring_timeout_s=config.calls.ring_timeout_s, connect_timeout_s=config.calls.connect_timeout_s
-        )
-        return CallsService(
-            Switchboard(
-                rules,
-                self._identity.fingerprint,
-                self._contacts.self_name,
-                public_key=self._identity.pub,
-                device=self._signaling.device,
-            ),
-            media=self._media,
-            signaling=self._signaling,
-            hub=self._hub,
-            history=self._history,
-            names=self._contacts.name,
-            sources=_sources(config),
-            ice_servers=[
-                IceServer(urls=list(server.urls), username=server.username, credential=server.credential)
-                for server in config.network.ice_servers
-            ],
-            clock=self._clock,
-            random=self._random,
-            log=log.get("calls"),
         )
 
     def _register(self, registry: Registry, admission: Admission, shutdown: Shutdown, config: Config) -> None:
@@ -165,7 +150,7 @@ class Node:
         self._call_media = CallMedia(
             self._calls,
             self._media,
-            sources=_sources(config),
+            sources=sources(config),
             recordings=Path(self._place.data_dir) / "recordings",
             random=self._random,
         )
@@ -191,7 +176,7 @@ class Node:
             logger.info("media ready")
         elif isinstance(event, MediaLost):
             self._health.raise_problem("media.failed", "media died and is being started again")
-        self._calls.on_media_event(event)
+        self._calling.on_media_event(event)
         self._call_media.on_media_event(event)
 
     async def start(self) -> None:
@@ -215,7 +200,7 @@ class Node:
 
     async def stop(self, *, app_gone: bool, within_s: float) -> None:
         """Says goodbye to peers, then takes apart what was made, each part within its time."""
-        await self._calls.close(app_gone=app_gone, within_s=within_s)
+        await self._calling.close(app_gone=app_gone, within_s=within_s)
         if self._media_start is not None:
             self._media_start.cancel()
         await asyncio.gather(_step("signaling", self._signaling.stop()), _step("media", self._media.stop()))
@@ -242,8 +227,3 @@ def _configure(config: Config) -> Configure:
         lost_s=config.calls.lost_s,
         display=config.media.display,
     )
-
-
-def _sources(config: Config) -> dict[MediaTrackKind, str]:
-    """The device each line of a call starts with."""
-    return {MediaTrackKind.AUDIO: config.media.microphone, MediaTrackKind.VIDEO: config.media.camera}

@@ -97,6 +97,8 @@ class Hall:
     def handle(self, event: ce.CallEvent, now: float) -> list[cf.Effect]:
         """A command or a report about one conference that is known."""
         conference = self._known.get(event.call_id)
+        if conference is None and isinstance(event, (e.LeaseSeen, e.Gossip, e.Shown)):
+            raise RemoteError("unknown-call")
         if conference is None:
             raise LocalError("there is no such conference", code=Code.CALL_NOT_FOUND)
         if isinstance(event, e.Invite):

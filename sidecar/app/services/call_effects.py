@@ -76,9 +76,12 @@ class Performer:
         history: Archive,
         sources: Mapping[MediaTrackKind, str],
         ice_servers: list[m.IceServer],
+        more: Mapping[type[f.Effect], Callable[[Any], None]],
         on_fate: Callable[[e.Event], None],
         log: Logger,
     ) -> None:
+        """``more``: the performers of effects that only conferences have."""
+        self._more = more
         self._media = media
         self._signaling = signaling
         self._hub = hub
@@ -92,7 +95,11 @@ class Performer:
     def perform(self, effect: f.Effect) -> None:
         """Does it now, or for a signal, begins to."""
         try:
-            PERFORMERS[type(effect)](self, effect)
+            performer = PERFORMERS.get(type(effect))
+            if performer is not None:
+                performer(self, effect)
+            else:
+                self._more[type(effect)](effect)
         except Exception as error:  # one broken performer must not keep the others from ending a call
             name = type(effect).__name__
             self._log.error("effect failed", call_id=effect.call_id, effect=name, problem=repr(error))

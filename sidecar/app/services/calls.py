@@ -1,17 +1,18 @@
-"""Runs the switchboard: its one timer, the events it is told, the effects in their order. Decides nothing."""
+"""Runs calls and conferences: one timer, their events, the effects in their order. Decides nothing."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from sidecar.app.services.call_effects import Archive, Hub, Media, Performer, Signaling
 from sidecar.app.services.call_events import from_media
 from sidecar.calls import effects as f
 from sidecar.calls import events as e
-from sidecar.calls.switchboard import Switchboard
 from sidecar.clock import Clock, Random
+from sidecar.conference.exchange import Exchange
 from sidecar.errors import UnavailableError
 from sidecar.ids import call_id, hex_id
 from sidecar.log import Logger
@@ -25,7 +26,7 @@ class CallsService:
 
     def __init__(
         self,
-        board: Switchboard,
+        board: Exchange,
         *,
         media: Media,
         signaling: Signaling,
@@ -34,6 +35,7 @@ class CallsService:
         names: Callable[[str], str | None],
         sources: Mapping[MediaTrackKind, str],
         ice_servers: list[m.IceServer],
+        more: Mapping[type[f.Effect], Callable[[Any], None]],
         clock: Clock,
         random: Random,
         log: Logger,
@@ -56,6 +58,7 @@ class CallsService:
             history=history,
             sources=sources,
             ice_servers=ice_servers,
+            more=more,
             on_fate=self.handle,
             log=log,
         )

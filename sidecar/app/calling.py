@@ -1,0 +1,84 @@
+"""Puts together what calls and conferences are made of: the machines, their services, the media of a node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sidecar import log
+from sidecar.app.services.call_effects import Archive, Hub, Media, Signaling
+from sidecar.app.services.calls import CallsService
+from sidecar.app.services.conferences import ConferenceService, Graph
+from sidecar.calls import events as e
+from sidecar.calls.rules import Rules
+from sidecar.calls.switchboard import Switchboard
+from sidecar.clock import Clock, Random
+from sidecar.conference.exchange import Exchange
+from sidecar.conference.hall import Hall, Self
+from sidecar.conference.rules import ConferenceRules
+from sidecar.config import Config
+from sidecar.media.messages import Event, IceServer
+from sidecar.schema import MediaTrackKind
+
+
+class Calling:
+    """``calls`` takes commands, signals and media events; ``conferences`` does what only conferences need."""
+
+    def __init__(
+        self,
+        config: Config,
+        me: Self,
+        display_name: str,
+        *,
+        names: Callable[[str], str | None],
+        media: Media,
+        signaling: Signaling,
+        graph: Graph,
+        hub: Hub,
+        history: Archive,
+        clock: Clock,
+        random: Random,
+    ) -> None:
+        """``names``: a user's name in our social copy."""
+        rules = Rules(
+            ring_timeout_s=config.calls.ring_timeout_s, connect_timeout_s=config.calls.connect_timeout_s
+        )
+        board = Switchboard(rules, me.user_id, display_name, public_key=me.pub, device=me.device)
+        self.hall = Hall(ConferenceRules(ring_s=config.calls.ring_timeout_s), me, display_name)
+        self.conferences = ConferenceService(
+            graph, media, self._tell, clock=clock, random=random, log=log.get("conferences")
+        )
+        self.calls = CallsService(
+            Exchange(board, self.hall, lambda _: self.conferences.new_lease()),
+            media=media,
+            signaling=signaling,
+            hub=hub,
+            history=history,
+            names=names,
+            sources=sources(config),
+            ice_servers=[
+                IceServer(urls=list(server.urls), username=server.username, credential=server.credential)
+                for server in config.network.ice_servers
+            ],
+            more=self.conferences.performers,
+            clock=clock,
+            random=random,
+            log=log.get("calls"),
+        )
+
+    def _tell(self, event: e.Event) -> None:
+        self.calls.handle(event)
+
+    def on_media_event(self, event: Event) -> None:
+        """An event of the media process."""
+        self.conferences.on_media_event(event)
+        self.calls.on_media_event(event)
+
+    async def close(self, *, app_gone: bool, within_s: float) -> None:
+        """Ends every call and leaves every conference, and waits a little for the relays to take it."""
+        await self.calls.close(app_gone=app_gone, within_s=within_s)
+        await self.conferences.close(within_s / 2)
+
+
+def sources(config: Config) -> dict[MediaTrackKind, str]:
+    """The device each line of a call starts with."""
+    return {MediaTrackKind.AUDIO: config.media.microphone, MediaTrackKind.VIDEO: config.media.camera}
