@@ -89,6 +89,9 @@ class FakeSignaling:
         if self.error is not None:
             raise self.error
 
+    def devices(self, user_id: str) -> tuple[str, ...]:
+        return ()
+
     def prefetch(self, user_id: str) -> None:
         self.prefetched.append(user_id)
 

@@ -8,6 +8,7 @@ from sidecar import log
 from sidecar.app.services.call_effects import Archive, Hub, Media, Signaling
 from sidecar.app.services.calls import CallsService
 from sidecar.app.services.conferences import ConferenceService, Graph
+from sidecar.app.services.meetings import Meetings
 from sidecar.calls import events as e
 from sidecar.calls.rules import Rules
 from sidecar.calls.switchboard import Switchboard
@@ -63,6 +64,10 @@ class Calling:
             clock=clock,
             random=random,
             log=log.get("calls"),
+        )
+
+        self.meetings = Meetings(
+            self.calls, self.conferences, self.hall, names=names, clock=clock, random=random
         )
 
     def _tell(self, event: e.Event) -> None:

@@ -18,6 +18,7 @@ from sidecar.app import exit_codes, headroom, health, stdio, supervision
 from sidecar.app.calling import Calling, sources
 from sidecar.app.channels import events, media
 from sidecar.app.channels.call import CallChannels
+from sidecar.app.channels.conference import ConferenceChannels
 from sidecar.app.channels.system import Admission, SystemChannels
 from sidecar.app.device_file import DeviceFile
 from sidecar.app.handshake import Handshake
@@ -155,6 +156,7 @@ class Node:
             random=self._random,
         )
         CallChannels(self._calls, self._call_media, self._check_room).register(registry)
+        ConferenceChannels(self._calls, self._calling.meetings, self._check_room).register(registry)
 
     def _self_info(self) -> SelfInfo:
         return SelfInfo(

@@ -71,6 +71,11 @@ class Crowd(OwnMedia):
         people = [member.person for member in self.members.values() if member.shown or not member.met]
         return [person.view() for person in (self.me, *people, *self.invited.values())]
 
+    def others(self) -> list[CallParticipant]:
+        """Everybody who is in, as far as we know; ourselves only if we are."""
+        mine = [self.me] if self.my_info is not None else []
+        return [person.view() for person in (*mine, *(member.person for member in self.members.values()))]
+
     def present(self, now: float) -> list[tuple[str, MemberInfo]]:
         """Everybody who counts, ourselves included if we are in, the first to join first."""
         return [

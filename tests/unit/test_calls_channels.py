@@ -207,5 +207,5 @@ def test_every_channel_of_this_version_is_served(call: Caller):
     assert served == {
         "call:initiate", "call:accept", "call:reject", "call:end", "call:get", "call:list-active",
         "call:mute-audio", "call:mute-video", "call:share-screen", "call:set-device", "call:stats",
-        "call:record-start", "call:record-stop",
+        "call:record-start", "call:record-stop", "call:hold", "call:resume",
     }  # fmt: skip

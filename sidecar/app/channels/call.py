@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from sidecar.app.channels.owners import owner_of
 from sidecar.app.services.call_media import NULL, CallMedia
 from sidecar.app.services.calls import CallsService
 from sidecar.calls import events as e
@@ -15,6 +16,7 @@ from sidecar.schema import (
     CallEndParams,
     CallEndResult,
     CallGetParams,
+    CallHoldParams,
     CallInitiateParams,
     CallMuteAudioParams,
     CallMuteAudioResult,
@@ -26,6 +28,7 @@ from sidecar.schema import (
     CallRecordStopResult,
     CallRejectParams,
     CallRejectResult,
+    CallResumeParams,
     CallSession,
     CallSetDeviceParams,
     CallSetDeviceResult,
@@ -33,7 +36,6 @@ from sidecar.schema import (
     CallShareScreenResult,
     CallStatsParams,
     DeviceKind,
-    MediaOwner,
     MediaTrackKind,
     Permission,
 )
@@ -58,6 +60,8 @@ class CallChannels:
         registry.channel("call:accept", self._accept)
         registry.channel("call:reject", self._reject)
         registry.channel("call:end", self._end)
+        registry.channel("call:hold", self._hold)
+        registry.channel("call:resume", self._resume)
         registry.channel("call:get", self._get)
         registry.channel("call:list-active", self._list_active)
         registry.channel("call:mute-audio", self._mute_audio)
@@ -71,14 +75,17 @@ class CallChannels:
     # --- the life of a call ----------------------------------------------------------------------------
 
     async def _initiate(self, client: Client, params: CallInitiateParams) -> CallSession:
-        _check_owner(client, params.media_owner)
+        owner = owner_of(client, params.media_owner)
         self._check_room()
-        return await self._calls.initiate(params.user_id, params.type, params.room_id, params.domain_id)
+        return await self._calls.initiate(
+            params.user_id, params.type, params.room_id, params.domain_id, owner=owner
+        )
 
     def _accept(self, client: Client, params: CallAcceptParams) -> CallSession:
-        _check_owner(client, params.media_owner)
+        owner = owner_of(client, params.media_owner)
         self._check_room()
-        self._calls.handle(e.Accept(call_id=params.call_id, listen_only=bool(params.listen_only)))
+        listen_only = bool(params.listen_only)
+        self._calls.handle(e.Accept(call_id=params.call_id, listen_only=listen_only, owner=owner))
         return self._session(params.call_id)
 
     def _reject(self, _: Client, params: CallRejectParams) -> CallRejectResult:
@@ -88,6 +95,14 @@ class CallChannels:
     def _end(self, _: Client, params: CallEndParams) -> CallEndResult:
         self._calls.handle(e.End(call_id=params.call_id))
         return CallEndResult(ended=True)
+
+    def _hold(self, _: Client, params: CallHoldParams) -> CallSession:
+        self._calls.handle(e.Hold(call_id=params.call_id))
+        return self._session(params.call_id)
+
+    def _resume(self, _: Client, params: CallResumeParams) -> CallSession:
+        self._calls.handle(e.Resume(call_id=params.call_id))
+        return self._session(params.call_id)
 
     def _get(self, _: Client, params: CallGetParams) -> CallSession:
         return self._session(params.call_id)
@@ -141,15 +156,6 @@ class CallChannels:
 
     async def _record_stop(self, _: Client, params: CallRecordStopParams) -> CallRecordStopResult:
         return await self._media.stop_recording(params.recording_id)
-
-
-def _check_owner(client: Client, wanted: MediaOwner | None) -> None:
-    """Media of a front end's own (D7) comes with ``rtc:attach``."""
-    owner = wanted.value if wanted is not None else client.media_owner
-    if owner != MediaOwner.SIDECAR.value:
-        raise LocalError(
-            "calls whose media the front end owns are not implemented", code=Code.NOT_IMPLEMENTED
-        )
 
 
 def _check_permission(client: Client, permission: Permission) -> None:

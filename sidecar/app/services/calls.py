@@ -66,17 +66,21 @@ class CallsService:
     # --- commands --------------------------------------------------------------------------------------
 
     async def initiate(
-        self, user_id: str, call_type: CallType, room_id: str | None = None, domain_id: str | None = None
+        self,
+        user_id: str,
+        call_type: CallType,
+        room_id: str | None = None,
+        domain_id: str | None = None,
+        *,
+        owner: str | None = None,
     ) -> CallSession:
         """Calls a user. Raises LocalError, DeniedError, or UnavailableError when the user's key is not
         known and no relay can be asked for it."""
         relation = e.Relation.UNKNOWN
         if user_id != self.board.user_id:
-            relation = await self._signaling.relation(user_id)
+            relation = await self.relation(user_id)
         if self._closing:
             raise UnavailableError("this sidecar is stopping")
-        if relation in (e.Relation.CONTACT, e.Relation.STRANGER):
-            self._signaling.prefetch(user_id)
         new_id = call_id(self._random.bytes(16))
         self.handle(
             e.Initiate(
@@ -87,6 +91,8 @@ class CallsService:
                 relation=relation,
                 session=hex_id(self._random.bytes(16)),
                 at_ms=self._clock.wall_ms(),
+                devices=self._signaling.devices(user_id),
+                owner=owner,
                 room_id=room_id,
                 domain_id=domain_id,
             )
@@ -94,6 +100,13 @@ class CallsService:
         session = self.board.session(new_id)
         assert session is not None, "a call that was just made is there"
         return session
+
+    async def relation(self, user_id: str) -> e.Relation:
+        """What we know of a user; fetches what is needed to reach it."""
+        relation = await self._signaling.relation(user_id)
+        if relation in (e.Relation.CONTACT, e.Relation.STRANGER):
+            self._signaling.prefetch(user_id)
+        return relation
 
     def handle(self, event: e.Event) -> None:
         """Tells the switchboard and performs what follows; raises what a command is refused with."""

@@ -147,6 +147,10 @@ class SignalingService:
         if not self.directory.pins.cards(user_id, self._clock.network_ms()):
             self._spawn(self._quietly(self.directory.fetch(user_id)))
 
+    def devices(self, user_id: str) -> tuple[str, ...]:
+        """A user's devices whose cards are known and have not run out."""
+        return tuple(card.device for card in self.directory.pins.cards(user_id, self._clock.network_ms()))
+
     def join_session(self, call_id: str, session: str, user_id: str) -> None:
         """Reads the session of a call, and takes what this user writes there."""
         self._listening.join(call_id, session, user_id)
