@@ -19,6 +19,8 @@ PROBES = {
     mode: json.loads((VECTORS / f"probes_axe_{mode}.json").read_text(encoding="utf-8"))
     for mode in ("off", "on")
 }
+ALEPHNET = VECTORS.parent / "alephnet"
+ALEPHNET_SEA: dict[str, Any] = json.loads((ALEPHNET / "sea.json").read_text())
 PAIRS: list[dict[str, str]] = SEA["pairs"]
 
 
@@ -74,6 +76,34 @@ def test_sign(vector: dict[str, Any]) -> None:
 def test_verify_refuses_another_text_and_another_key() -> None:
     assert sea.verify(SEA["verify_bad"]["in"], SEA["verify_bad"]["pub"]) is None
     assert sea.verify(sea.sign("x", PAIRS[0]), PAIRS[1]["pub"]) is None
+
+
+@pytest.mark.parametrize("vector", ALEPHNET_SEA["signed"], ids=lambda v: json.dumps(v["input"]))
+def test_what_alephnet_signs(vector: dict[str, Any]) -> None:
+    pair = ALEPHNET_SEA["pair"]
+    assert sea.verify(vector["signed"], pair["pub"]) == vector["verifyResult"]
+    ours = sea.sign(vector["input"], pair)
+    assert ours.rpartition(',"s":')[0] == vector["signed"].rpartition(',"s":')[0]
+
+
+def test_what_alephnet_encrypts() -> None:
+    one, two = ALEPHNET_SEA["pair"], ALEPHNET_SEA["pair2"]
+    shared = sea.secret(two["epub"], one)
+    assert shared == sea.secret(one["epub"], two) == ALEPHNET_SEA["secret"]
+    assert sea.decrypt(ALEPHNET_SEA["encrypted"], shared) is not None
+    assert sea.decrypt(ALEPHNET_SEA["encryptedSelf"], one) is not None
+    assert sea.decrypt(ALEPHNET_SEA["encryptedSelf"], two) is None
+
+
+@pytest.mark.parametrize("name", ["gun_user_put", "gun_bridge_put"])
+def test_puts_of_alephnet_pass_the_rules(name: str) -> None:
+    cells = 0
+    for raw in json.loads((ALEPHNET / f"{name}.json").read_text())["puts"]:
+        for soul, node in nodes.read_graph(raw["put"]).items():
+            for key, (value, state) in node.items():
+                assert rules.refusal(soul, key, value, state, nothing_kept) is None
+                cells += 1
+    assert cells > 5
 
 
 @pytest.mark.parametrize("vector", SEA["encrypt"], ids=lambda v: json.dumps(v["data"]))
