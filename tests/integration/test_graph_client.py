@@ -150,6 +150,10 @@ async def test_a_soul_of_somebody_else_is_the_callers_mistake() -> None:
                 await client.put_value(soul, "k", 1, pair)
         with pytest.raises(LocalError):
             client.watch_values(SOUL, Values())
+        with pytest.raises(LocalError):
+            client.watch_leaves(f"~{pair['pub']}/x#", Heard())
+        with pytest.raises(LocalError):
+            await client.read_leaves(f"~{pair['pub']}/x#", timeout_s=1)
         with pytest.raises(LocalError) as caught:
             await client.put_value(f"~{pair['pub']}", "k", "x" * 70_000, pair)
         assert caught.value.code is Code.TOO_LARGE
