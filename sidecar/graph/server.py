@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import itertools
 import ssl
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from http import HTTPStatus
 
 import msgspec
-from websockets.asyncio.connection import broadcast
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import WebSocketException
+from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
+from websockets.protocol import State
 
 from sidecar.clock import Clock, Random
 from sidecar.errors import UnavailableError
@@ -73,7 +74,7 @@ class GraphServer:
         self._path = path
         self._tls = tls
         self._documents = documents or {}
-        self._router = Router(store, random, self._limits, self._flush)
+        self._router = Router(store, random, self._limits, self._flush_soon)
         self._admission = Admission(self._server_limits, trusted_addresses)
         self._numbers = itertools.count(1)
         self._sockets: set[GuardedConnection] = set()
@@ -92,6 +93,7 @@ class GraphServer:
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._server: Server | None = None
         self._draining = False
+        self._flush_planned = False
         self.frames_out = 0
 
     async def start(self, host: str, port: int) -> tuple[str, int]:
@@ -139,6 +141,7 @@ class GraphServer:
         self._store.write({}, lambda _: written.set())
         with suppress(TimeoutError):
             await asyncio.wait_for(written.wait(), DRAIN_S)
+        self._flush()
         ends = [connection.close(1001) for connection in self._connections.values()]
         await asyncio.gather(self._upstreams.stop(), *ends, return_exceptions=True)
         for socket in list(self._sockets):  # in a handshake, or reading nothing
@@ -231,7 +234,7 @@ class GraphServer:
             self._router.counters["binary"] += 1
             return 1
         messages = self._router.received(number, frame, self._clock.monotonic(), self._clock.wall_ms())
-        self._flush()
+        self._flush_soon()
         return messages
 
     def _peer_opened(self, socket: Socket) -> int:
@@ -248,34 +251,50 @@ class GraphServer:
         del self._peers[number]
         self._router.closed(number, self._clock.monotonic())
 
+    def _flush_soon(self) -> None:
+        """Send when this turn of the loop is over: what it brought goes to each connection in one write."""
+        if not self._flush_planned:
+            self._flush_planned = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
     def _flush(self) -> None:
         """Send what the router wants sent; nobody waits for anybody."""
+        self._flush_planned = False
+        waiting: dict[int, list[bytes]] = {}
         for effect in self._router.take():
-            self._send_all(effect.connections, effect.text)
+            frame = _frame(effect.text)
+            for number in effect.connections:
+                if number in self._peers:
+                    self._peers[number].send(effect.text)
+                else:
+                    waiting.setdefault(number, []).append(frame)
+        for number, frames in waiting.items():
+            self._write(number, frames)
         due_ms = self._router.next_due_ms()
         if due_ms is not None:
             delay_s = max(0.0, due_ms - self._clock.wall_ms()) / 1000
             self._arrange("due", min(delay_s, KEEP_ALIVE_S), self._settle)
 
-    def _send_all(self, numbers: Iterable[int], text: str) -> None:
-        targets = [self._connections[number] for number in numbers if number in self._connections]
-        broadcast(targets, text)
-        for connection in targets:
-            if connection.transport.get_write_buffer_size() > self._server_limits.unsent_bytes:
-                self._router.counters["slow-reader"] += 1
-                connection.transport.abort()
-        if self._peers:
-            for number in numbers:
-                if number in self._peers:
-                    self._peers[number].send(text)
-        self.frames_out += len(targets)
+    def _write(self, number: int, frames: list[bytes]) -> None:
+        """Straight to the transport: a frame to many is made once, and no task waits for it to leave."""
+        connection = self._connections.get(number)
+        if connection is None or connection.state is not State.OPEN:
+            return
+        transport = connection.transport
+        transport.write(b"".join(frames))
+        self.frames_out += len(frames)
+        if transport.get_write_buffer_size() > self._server_limits.unsent_bytes:
+            self._router.counters["slow-reader"] += 1
+            transport.abort()
 
     def _settle(self) -> None:
         self._router.handle_timer(self._clock.monotonic(), self._clock.wall_ms())
         self._flush()
 
     def _keep_alive(self) -> None:
-        self._send_all(list(self._connections), wire.KEEP_ALIVE)
+        frame = _frame(wire.KEEP_ALIVE)
+        for number in list(self._connections):
+            self._write(number, [frame])
         self._arrange("keep-alive", KEEP_ALIVE_S, self._keep_alive)
 
     def _expire(self) -> None:
@@ -287,6 +306,11 @@ class GraphServer:
         if name in self._timers:
             self._timers[name].cancel()
         self._timers[name] = asyncio.get_running_loop().call_later(delay_s, call)
+
+
+def _frame(text: str) -> bytes:
+    """One text frame of a server (RFC 6455 section 5.2); nothing is compressed."""
+    return Frame(Opcode.TEXT, text.encode()).serialize(mask=False)
 
 
 def answer(connection: ServerConnection, text: str, content_type: str) -> Response:
