@@ -25,6 +25,7 @@ MAX_ACKS = 32
 KEEP_ALIVE = "[]"
 _ID_LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _ID_LENGTH = 12
+_TO_LETTERS = bytes(ord(_ID_LETTERS[byte % len(_ID_LETTERS)]) for byte in range(256))
 
 
 class Get(msgspec.Struct, frozen=True):
@@ -150,7 +151,7 @@ def _read_get(raw: Any) -> Get:
 
 def make_id(random_bytes: bytes) -> str:
     """A message id or pid from 12 random bytes, letters and digits as gun.js makes them."""
-    return "".join(_ID_LETTERS[byte % len(_ID_LETTERS)] for byte in random_bytes[:_ID_LENGTH])
+    return random_bytes[:_ID_LENGTH].translate(_TO_LETTERS).decode("ascii")
 
 
 def write(message: Mapping[str, Any]) -> str:
