@@ -13,6 +13,7 @@ from typing import Any
 from sidecar.app.processes import gun_relay
 from sidecar.cli.main import main
 from sidecar.graph.store import Cells, OnDone
+from sidecar.relay.gun_relay import GunRelayConfig
 
 open_store = gun_relay._open_store
 
@@ -20,7 +21,7 @@ open_store = gun_relay._open_store
 class Store:
     """The relay's own, but for what a test does to it."""
 
-    def __init__(self, config: gun_relay.GunRelayConfig) -> None:
+    def __init__(self, config: GunRelayConfig) -> None:
         self._store: Any = open_store(config)
 
     def __getattr__(self, name: str) -> Any:
@@ -62,4 +63,4 @@ def arguments(given: list[str]) -> list[str]:
 
 if __name__ == "__main__":
     gun_relay._open_store = STORES[os.environ["ROD_STORE"]]
-    sys.exit(main(arguments(sys.argv[1:])))
+    main(arguments(sys.argv[1:]))

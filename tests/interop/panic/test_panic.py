@@ -1,9 +1,9 @@
 """gun's own PANIC tests, as its npm package has them, against our relay; Chromium stands for their browsers.
 
-Each runs in a network and process namespace of its own: ports 8765 to 8767 are free there, nothing leaves the
-machine, and the end of the namespace ends relays and browsers. What gun.js 0.2020.1241 does with them on a
-machine of two cores, without ROD_PATH: 1putackget, 2getget and holy-grail pass; 4putackdedup passes in seven of
-eight runs, since its relay leaves to chance whether anybody acknowledges; 3puts hangs, as its header says.
+Each runs in a network and process namespace of its own: ports 8765 to 8767 are free there, nothing leaves
+the machine, and the end of the namespace ends relays and browsers. What gun.js 0.2020.1241 does with them
+without ROD_PATH: 1putackget, 2getget and holy-grail pass; so does 4putackdedup, but for the runs in which by
+chance no browser acknowledges, where it hangs; 3puts hangs, as its header says.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.real_peer("panic"), pytest.mark.timeout(150)]
 HERE = Path(__file__).parent
 MODULES = HERE / "node_modules"
 DEADLINE_S = 100.0
-"""They take 6 to 17 s, most of it in waits of their own; by themselves they would give up after 10 minutes."""
+"""They take 6 to 17 s, most of it waits of their own; they would give up after 10 minutes."""
 HANG_S = 40.0
 NAMESPACE = ["unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
 TESTS = {
@@ -96,7 +96,7 @@ def test_guns_own_test_passes_on_our_relay(name: str, tmp_path: Path) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("name", TESTS)
 def test_gun_js_itself_still_does_as_recorded(name: str, tmp_path: Path) -> None:
-    for attempt in range(3):
+    for attempt in range(3 if GUN_JS_PASSES[name] else 1):
         folder = tmp_path / str(attempt)
         folder.mkdir()
         passed, output = run(name, folder, None, deadline_s=HANG_S)
