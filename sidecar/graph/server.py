@@ -31,6 +31,12 @@ KEEP_ALIVE_S = 20.0
 EXPIRE_EVERY_S = 60.0
 DRAIN_S = 1.0
 """How long an end waits for what is being written: a disk that needs longer has not promised anything."""
+MAX_PAUSE_S = 5.0
+"""How long one that said too much is not read, until it is looked at again."""
+UNREAD_FRAMES = 1
+"""Of one connection, beside what one read of its socket brought: all of them together are a lot of memory."""
+BUSY_S = 0.001
+"""Frames that follow each other closer than this are sent together."""
 DEFAULT_PATH = "/gun"
 JSON = "application/json"
 
@@ -92,8 +98,9 @@ class GraphServer:
         )
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._server: Server | None = None
-        self._draining = False
+        self._ending = asyncio.Event()
         self._flush_planned = False
+        self._flushed_at = 0.0
         self.frames_out = 0
 
     async def start(self, host: str, port: int) -> tuple[str, int]:
@@ -107,6 +114,7 @@ class GraphServer:
                 process_request=self._answer_http,
                 create_connection=guarded(self._admission, limits, self._router.counters, self._sockets),
                 max_size=self._limits.frame_bytes,
+                max_queue=UNREAD_FRAMES,
                 compression=None,
                 open_timeout=limits.handshake_s,
                 ping_interval=KEEP_ALIVE_S,
@@ -132,7 +140,7 @@ class GraphServer:
         """
         if self._server is None:
             return
-        self._draining = True
+        self._ending.set()
         self._server.close(close_connections=False)
         for timer in self._timers.values():
             timer.cancel()
@@ -219,7 +227,8 @@ class GraphServer:
                 wait_s = max(bucket.take(messages, now), connection.address.take(messages, now))
                 if wait_s > 0:
                     self._router.counters["slowed"] += 1
-                    await asyncio.sleep(min(wait_s, 5.0))
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(self._ending.wait(), min(wait_s, MAX_PAUSE_S))
         except WebSocketException:
             self._router.counters["broken-connection"] += 1
         finally:
@@ -228,7 +237,7 @@ class GraphServer:
 
     def _take_in(self, number: int, frame: str | bytes) -> int:
         """Let the router handle a frame; returns how many messages it held."""
-        if self._draining:
+        if self._ending.is_set():
             return 1
         if isinstance(frame, bytes):
             self._router.counters["binary"] += 1
@@ -252,14 +261,19 @@ class GraphServer:
         self._router.closed(number, self._clock.monotonic())
 
     def _flush_soon(self) -> None:
-        """Send when this turn of the loop is over: what it brought goes to each connection in one write."""
-        if not self._flush_planned:
-            self._flush_planned = True
-            asyncio.get_running_loop().call_soon(self._flush)
+        """Send at once, or when much is going on after this turn of the loop, all it brought in one write."""
+        if self._flush_planned:
+            return
+        if self._clock.monotonic() - self._flushed_at > BUSY_S:
+            self._flush()
+            return
+        self._flush_planned = True
+        asyncio.get_running_loop().call_soon(self._flush)
 
     def _flush(self) -> None:
         """Send what the router wants sent; nobody waits for anybody."""
         self._flush_planned = False
+        self._flushed_at = self._clock.monotonic()
         waiting: dict[int, list[bytes]] = {}
         for effect in self._router.take():
             frame = _frame(effect.text)

@@ -200,6 +200,19 @@ async def test_a_relay_never_connects_out_on_a_clients_word() -> None:
     trap.close()
 
 
+async def test_R12_the_frames_of_a_slowed_flooder_wait_in_its_own_socket() -> None:
+    limits = ServerLimits(messages_per_s=0.001, burst=1_000)
+    async with graph_relay(server_limits=limits) as (server, url):
+        async with ws(url) as good:
+            flooder = await ws(url, write_limit=1 << 30)
+            await flooder.send(json.dumps([{"dam": "noise"}] * 1_001))
+            while not flooder.transport.get_write_buffer_size():
+                await flooder.send(json.dumps({"dam": "noise", "x": "x" * 100_000}))
+                await works(good)
+            assert server.counters["slowed"] >= 1
+            flooder.transport.abort()
+
+
 # The end
 
 
