@@ -66,6 +66,22 @@ async def graph_client(
         await client.stop()
 
 
+async def until(condition: Callable[[], bool], client: GraphClient) -> None:
+    """Waits for a state of the client's connections, looking again after everything it is told."""
+    told = asyncio.Event()
+    pump = client._sockets._changed
+
+    def changed() -> None:
+        pump()
+        told.set()
+
+    client._sockets._changed = changed
+    async with asyncio.timeout(20):
+        while not condition():
+            told.clear()
+            await told.wait()
+
+
 @contextlib.asynccontextmanager
 async def graph_relay(
     store: NodeStore | None = None,

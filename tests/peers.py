@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -20,6 +21,7 @@ _PROGRAMS = {
     "xvfb": lambda: shutil.which("Xvfb"),
     "pulseaudio": lambda: shutil.which("pulseaudio"),
     "gun": lambda: _folder(NODE_PEERS / "node_modules" / "gun"),
+    "panic": lambda: _folder(ROOT / "tests" / "interop" / "panic" / "node_modules" / "panic-server"),
     "zerorpc-node": lambda: _folder(NODE_PEERS / "node_modules" / "zerorpc"),
     "typescript": lambda: _file(ROOT / "bindings" / "typescript" / "node_modules" / ".bin" / "tsc"),
     "typescript-client": lambda: _folder(ROOT / "bindings" / "typescript" / "dist"),
@@ -39,8 +41,13 @@ def need(name: str) -> str:
     """The path of a peer, or a skip that says what is missing (a failure under CI=true)."""
     found = _PROGRAMS[name]()
     if found is None:
-        reason = f"real peer missing: {name}"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
+        missing(name)
     return found
+
+
+def missing(what: str) -> NoReturn:
+    """Skip the test that needs it (fail it under CI=true)."""
+    reason = f"real peer missing: {what}"
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)

@@ -151,6 +151,7 @@ class GraphClient:
 
         Returns what ends it. Hashes are checked, a key is told once, a soul is cut at 512 KiB.
         """
+        _check_unowned(soul)
         return self._watch(soul, lambda key, value, state: on_leaf(key, value, int(state)))
 
     def watch_values(self, soul: str, on_value: OnValue) -> Callable[[], None]:
@@ -181,6 +182,7 @@ class GraphClient:
 
         Raises UnavailableError(graph.unreachable) if no relay answered in time.
         """
+        _check_unowned(soul)
         found: dict[str, str] = {}
         number = self._peer.read(soul, timeout_s, self._now())
         self._listeners[number] = lambda key, value, _: found.__setitem__(key, value)
@@ -293,6 +295,11 @@ class GraphClient:
                 acked.set_result(None)
             else:
                 acked.set_exception(error)
+
+
+def _check_unowned(soul: str) -> None:
+    if sea.soul_pub(soul) is not None:
+        raise LocalError("a soul of signed values, not of leaves")
 
 
 def _refusal(soul: str, reason: str) -> SidecarError:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import itertools
 import ssl
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from http import HTTPStatus
 
 import msgspec
-from websockets.asyncio.connection import broadcast
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import WebSocketException
+from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
+from websockets.protocol import State
 
 from sidecar.clock import Clock, Random
 from sidecar.errors import UnavailableError
@@ -30,6 +31,12 @@ KEEP_ALIVE_S = 20.0
 EXPIRE_EVERY_S = 60.0
 DRAIN_S = 1.0
 """How long an end waits for what is being written: a disk that needs longer has not promised anything."""
+MAX_PAUSE_S = 5.0
+"""How long one that said too much is not read, until it is looked at again."""
+UNREAD_FRAMES = 1
+"""Of one connection, beside what one read of its socket brought: all of them together are a lot of memory."""
+BUSY_S = 0.001
+"""Frames that follow each other closer than this are sent together."""
 DEFAULT_PATH = "/gun"
 JSON = "application/json"
 
@@ -73,7 +80,7 @@ class GraphServer:
         self._path = path
         self._tls = tls
         self._documents = documents or {}
-        self._router = Router(store, random, self._limits, self._flush)
+        self._router = Router(store, random, self._limits, self._flush_soon)
         self._admission = Admission(self._server_limits, trusted_addresses)
         self._numbers = itertools.count(1)
         self._sockets: set[GuardedConnection] = set()
@@ -91,7 +98,9 @@ class GraphServer:
         )
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._server: Server | None = None
-        self._draining = False
+        self._ending = asyncio.Event()
+        self._flush_planned = False
+        self._flushed_at = 0.0
         self.frames_out = 0
 
     async def start(self, host: str, port: int) -> tuple[str, int]:
@@ -105,6 +114,7 @@ class GraphServer:
                 process_request=self._answer_http,
                 create_connection=guarded(self._admission, limits, self._router.counters, self._sockets),
                 max_size=self._limits.frame_bytes,
+                max_queue=UNREAD_FRAMES,
                 compression=None,
                 open_timeout=limits.handshake_s,
                 ping_interval=KEEP_ALIVE_S,
@@ -130,7 +140,7 @@ class GraphServer:
         """
         if self._server is None:
             return
-        self._draining = True
+        self._ending.set()
         self._server.close(close_connections=False)
         for timer in self._timers.values():
             timer.cancel()
@@ -139,6 +149,7 @@ class GraphServer:
         self._store.write({}, lambda _: written.set())
         with suppress(TimeoutError):
             await asyncio.wait_for(written.wait(), DRAIN_S)
+        self._flush()
         ends = [connection.close(1001) for connection in self._connections.values()]
         await asyncio.gather(self._upstreams.stop(), *ends, return_exceptions=True)
         for socket in list(self._sockets):  # in a handshake, or reading nothing
@@ -216,7 +227,8 @@ class GraphServer:
                 wait_s = max(bucket.take(messages, now), connection.address.take(messages, now))
                 if wait_s > 0:
                     self._router.counters["slowed"] += 1
-                    await asyncio.sleep(min(wait_s, 5.0))
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(self._ending.wait(), min(wait_s, MAX_PAUSE_S))
         except WebSocketException:
             self._router.counters["broken-connection"] += 1
         finally:
@@ -225,13 +237,13 @@ class GraphServer:
 
     def _take_in(self, number: int, frame: str | bytes) -> int:
         """Let the router handle a frame; returns how many messages it held."""
-        if self._draining:
+        if self._ending.is_set():
             return 1
         if isinstance(frame, bytes):
             self._router.counters["binary"] += 1
             return 1
         messages = self._router.received(number, frame, self._clock.monotonic(), self._clock.wall_ms())
-        self._flush()
+        self._flush_soon()
         return messages
 
     def _peer_opened(self, socket: Socket) -> int:
@@ -248,34 +260,55 @@ class GraphServer:
         del self._peers[number]
         self._router.closed(number, self._clock.monotonic())
 
+    def _flush_soon(self) -> None:
+        """Send at once, or when much is going on after this turn of the loop, all it brought in one write."""
+        if self._flush_planned:
+            return
+        if self._clock.monotonic() - self._flushed_at > BUSY_S:
+            self._flush()
+            return
+        self._flush_planned = True
+        asyncio.get_running_loop().call_soon(self._flush)
+
     def _flush(self) -> None:
         """Send what the router wants sent; nobody waits for anybody."""
+        self._flush_planned = False
+        self._flushed_at = self._clock.monotonic()
+        waiting: dict[int, list[bytes]] = {}
         for effect in self._router.take():
-            self._send_all(effect.connections, effect.text)
+            frame = _frame(effect.text)
+            for number in effect.connections:
+                if number in self._peers:
+                    self._peers[number].send(effect.text)
+                else:
+                    waiting.setdefault(number, []).append(frame)
+        for number, frames in waiting.items():
+            self._write(number, frames)
         due_ms = self._router.next_due_ms()
         if due_ms is not None:
             delay_s = max(0.0, due_ms - self._clock.wall_ms()) / 1000
             self._arrange("due", min(delay_s, KEEP_ALIVE_S), self._settle)
 
-    def _send_all(self, numbers: Iterable[int], text: str) -> None:
-        targets = [self._connections[number] for number in numbers if number in self._connections]
-        broadcast(targets, text)
-        for connection in targets:
-            if connection.transport.get_write_buffer_size() > self._server_limits.unsent_bytes:
-                self._router.counters["slow-reader"] += 1
-                connection.transport.abort()
-        if self._peers:
-            for number in numbers:
-                if number in self._peers:
-                    self._peers[number].send(text)
-        self.frames_out += len(targets)
+    def _write(self, number: int, frames: list[bytes]) -> None:
+        """Straight to the transport: a frame to many is made once, and no task waits for it to leave."""
+        connection = self._connections.get(number)
+        if connection is None or connection.state is not State.OPEN:
+            return
+        transport = connection.transport
+        transport.write(b"".join(frames))
+        self.frames_out += len(frames)
+        if transport.get_write_buffer_size() > self._server_limits.unsent_bytes:
+            self._router.counters["slow-reader"] += 1
+            transport.abort()
 
     def _settle(self) -> None:
         self._router.handle_timer(self._clock.monotonic(), self._clock.wall_ms())
         self._flush()
 
     def _keep_alive(self) -> None:
-        self._send_all(list(self._connections), wire.KEEP_ALIVE)
+        frame = _frame(wire.KEEP_ALIVE)
+        for number in list(self._connections):
+            self._write(number, [frame])
         self._arrange("keep-alive", KEEP_ALIVE_S, self._keep_alive)
 
     def _expire(self) -> None:
@@ -287,6 +320,11 @@ class GraphServer:
         if name in self._timers:
             self._timers[name].cancel()
         self._timers[name] = asyncio.get_running_loop().call_later(delay_s, call)
+
+
+def _frame(text: str) -> bytes:
+    """One text frame of a server (RFC 6455 section 5.2); nothing is compressed."""
+    return Frame(Opcode.TEXT, text.encode()).serialize(mask=False)
 
 
 def answer(connection: ServerConnection, text: str, content_type: str) -> Response:

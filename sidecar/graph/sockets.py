@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable, Coroutine
-from typing import Any, Protocol
+from typing import Any
 
 from sidecar.clock import Clock
 from sidecar.errors import UnavailableError
 from sidecar.graph import transport
 from sidecar.graph.core import effects
-from sidecar.graph.core.peer import MAX_FRAME
+from sidecar.graph.core.peer import MAX_FRAME, Peer
 from sidecar.graph.relay_time import RelayTime
 
 Connecting = effects.Connect | effects.Disconnect | effects.Renew | effects.Retire
@@ -19,33 +19,22 @@ Wire = Connecting | effects.Send | effects.Ping
 """The effects performed here."""
 
 
-class Machine(Protocol):
-    """What the sockets report to: ``core.peer.Peer``."""
-
-    def opened(self, url: str, now: float) -> None: ...
-    def closed(self, url: str, cause: str, now: float) -> None: ...
-    def renewed(self, url: str, now: float) -> None: ...
-    def not_renewed(self, url: str, now: float) -> None: ...
-    def ponged(self, url: str, now: float) -> None: ...
-    def received(self, url: str, text: str | bytes, now: float, network_ms: float) -> None: ...
-
-
 class Sockets:
-    """Performs the machine's wishes about connections and reports what comes of them.
+    """Performs the peer's wishes about connections and reports to it what comes of them.
 
-    ``changed`` is called after each report. A task that is cancelled reports nothing: the machine wanted it.
+    ``changed`` is called after each report. A task that is cancelled reports nothing: the peer wanted it.
     """
 
     def __init__(
         self,
-        machine: Machine,
+        peer: Peer,
         time: RelayTime,
         *,
         clock: Clock,
         tls: ssl.SSLContext | None,
         changed: Callable[[], None],
     ) -> None:
-        self._machine = machine
+        self._peer = peer
         self._time = time
         self._clock = clock
         self._tls = tls
@@ -95,11 +84,11 @@ class Sockets:
             asked_ms = self._time.steady_ms()
             socket = await transport.open_socket(url, max_frame=MAX_FRAME, tls=self._tls)
         except UnavailableError as error:
-            self._machine.closed(url, str(error), self._now())
+            self._peer.closed(url, str(error), self._now())
             self._changed()
             return
         self._current[url] = socket
-        self._machine.opened(url, self._now())
+        self._peer.opened(url, self._now())
         await self._live(url, socket, asked_ms)
 
     async def _renew(self, url: str) -> None:
@@ -109,12 +98,12 @@ class Sockets:
             socket = await transport.open_socket(url, max_frame=MAX_FRAME, tls=self._tls)
         except UnavailableError:
             self._second.pop(url, None)
-            self._machine.not_renewed(url, self._now())
+            self._peer.not_renewed(url, self._now())
             self._changed()
             return
         self._tasks[url], self._second[url] = self._second[url], self._tasks[url]
         self._current[url] = socket
-        self._machine.renewed(url, self._now())
+        self._peer.renewed(url, self._now())
         await self._live(url, socket, asked_ms)
 
     async def _live(self, url: str, socket: transport.Socket, asked_ms: float) -> None:
@@ -125,7 +114,7 @@ class Sockets:
             self._changed()
             while True:
                 text = await socket.receive()
-                self._machine.received(url, text, self._now(), self._clock.network_ms())
+                self._peer.received(url, text, self._now(), self._clock.network_ms())
                 self._changed()
         except ConnectionError as error:
             cause = str(error)
@@ -136,7 +125,7 @@ class Sockets:
             if is_current:
                 del self._current[url]
         if is_current:
-            self._machine.closed(url, cause, self._now())
+            self._peer.closed(url, cause, self._now())
             self._changed()
 
     async def _ping(self, url: str, socket: transport.Socket) -> None:
@@ -145,7 +134,7 @@ class Sockets:
         except ConnectionError:
             return
         if self._current.get(url) is socket:
-            self._machine.ponged(url, self._now())
+            self._peer.ponged(url, self._now())
             self._changed()
 
     def _now(self) -> float:

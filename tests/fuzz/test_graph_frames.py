@@ -10,16 +10,19 @@ import contextlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
 
 from sidecar.errors import RemoteError
-from sidecar.graph.core import wire
+from sidecar.graph.core import leaves, wire
 from sidecar.graph.core.peer import MAX_FRAME, Peer
 from sidecar.graph.core.router import Limits, Router
-from sidecar.graph.store import MemoryStore
+from sidecar.graph.store import MemoryStore, NodeStore
+from sidecar.storage.sqlite import SqliteStore
 from tests.fuzz.graph_frames import SEED, SPACE, Frame, frame
 from tests.graph_machines import NOW_MS, SOUL, Seeded
 
@@ -63,7 +66,7 @@ def held(machine: object, but: object = None) -> int:
     return count
 
 
-def new_router(store: MemoryStore) -> Router:
+def new_router(store: NodeStore) -> Router:
     router = Router(store, Seeded(1), LIMITS)
     router.opened(1)
     router.opened(2)
@@ -119,6 +122,31 @@ def test_S18_the_relay_outlives_bad_frames(seed: int, count: int) -> None:
     assert held(router, store) < 1.2 * halfway + 500
     router.received(1, '{"#":"after","get":{"#":"nobody"}}', 1e6, NOW_MS)
     assert any('"@":"after"' in effect.text for effect in router.take())
+
+
+@with_seed
+def test_S18_the_database_takes_whatever_passed(seed: int, count: int, tmp_path: Path) -> None:
+    """One row that cannot be bound would lose the writes of everybody in its group."""
+    reports: SimpleQueue[partial[object]] = SimpleQueue()
+    store = SqliteStore(
+        tmp_path / "graph.db",
+        expires_ms=leaves.expires_ms,
+        call_soon=lambda report, *args: reports.put(partial(report, *args)),
+    )
+    router = new_router(store)
+    for number in range(count // 4):
+        text = frame(number, seed)
+        with blamed(number, text):
+            router.received(1 + number % 2, text, number / A_SECOND, NOW_MS + number * 5)
+            router.handle_timer(number / A_SECOND, NOW_MS + number * 5)
+            router.take()
+    store.close()
+    while not reports.empty():
+        reports.get()()
+    assert not router.failing
+    assert router.counters["not-stored"] == 0
+    acknowledged = [effect for effect in router.take() if '"ok":true' in effect.text]
+    assert len(acknowledged) > count / 100
 
 
 @with_seed

@@ -150,6 +150,10 @@ async def test_a_soul_of_somebody_else_is_the_callers_mistake() -> None:
                 await client.put_value(soul, "k", 1, pair)
         with pytest.raises(LocalError):
             client.watch_values(SOUL, Values())
+        with pytest.raises(LocalError):
+            client.watch_leaves(f"~{pair['pub']}/x#", Heard())
+        with pytest.raises(LocalError):
+            await client.read_leaves(f"~{pair['pub']}/x#", timeout_s=1)
         with pytest.raises(LocalError) as caught:
             await client.put_value(f"~{pair['pub']}", "k", "x" * 70_000, pair)
         assert caught.value.code is Code.TOO_LARGE
@@ -244,10 +248,13 @@ async def test_S10_a_clock_ten_minutes_wrong_hides_nobody(skew_ms: int) -> None:
         async with graph_client(url, skew_ms=skew_ms, store=store) as alice, graph_client(url) as bob:
             await store.until(lambda: store.setting("network_offset_ms") is not None)
             assert abs(alice.network_offset_ms() + skew_ms) < 2_000
-            heard = Heard()
+            heard, values, pair = Heard(), Values(), sea.make_pair(SystemRandom())
             bob.watch_leaves(soul, heard)
+            bob.watch_values(f"~{pair['pub']}/lease", values)
             await alice.put_leaf(soul, *leaf("on network time"))
+            await alice.put_value(f"~{pair['pub']}/lease", "k", "on network time", pair)
             await heard.until(1)
+            await values.until({"k": "on network time"})
         async with graph_client([], skew_ms=skew_ms, store=store, connected=False) as again:
             assert again.network_offset_ms() == int(store.setting("network_offset_ms") or 0)
 

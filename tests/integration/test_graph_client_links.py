@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 
 import pytest
 
@@ -12,25 +11,9 @@ from sidecar.errors import UnavailableError
 from sidecar.graph import transport
 from sidecar.graph.client import GraphClient
 from sidecar.graph.core import link, reader, renewal, wire
-from tests.graph_nodes import SOUL, Gate, Heard, WatchedStore, gate, graph_client, graph_relay, leaf
+from tests.graph_nodes import SOUL, Gate, Heard, WatchedStore, gate, graph_client, graph_relay, leaf, until
 
 DEADLINE_S = 20.0
-
-
-async def until(condition: Callable[[], bool], client: GraphClient) -> None:
-    """Asked again after everything the client is told."""
-    told = asyncio.Event()
-    pump = client._sockets._changed
-
-    def changed() -> None:
-        pump()
-        told.set()
-
-    client._sockets._changed = changed
-    async with asyncio.timeout(DEADLINE_S):
-        while not condition():
-            told.clear()
-            await told.wait()
 
 
 async def test_a_dead_relay_does_not_hold_up_a_read_or_a_put() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import resource
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import psutil
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -22,10 +24,11 @@ from sidecar.graph.admission import SPARE_SOCKETS, ServerLimits
 from sidecar.graph.core.router import Limits
 from sidecar.graph.store import MemoryStore, OnDone
 from tests.graph_nodes import graph_relay
-from tests.sidecars import relay
+from tests.sidecars import relay, spawn
 
 DEADLINE_S = 20.0
 END_WITHIN_S = 3.0
+FLAGS = ("--host", "127.0.0.1", "--gun-port", "0", "--data")
 NUMBERS = itertools.count()
 """A message id counts once, whoever sends it."""
 
@@ -200,6 +203,19 @@ async def test_a_relay_never_connects_out_on_a_clients_word() -> None:
     trap.close()
 
 
+async def test_R12_the_frames_of_a_slowed_flooder_wait_in_its_own_socket() -> None:
+    limits = ServerLimits(messages_per_s=0.001, burst=1_000)
+    async with graph_relay(server_limits=limits) as (server, url):
+        async with ws(url) as good:
+            flooder = await ws(url, write_limit=1 << 30)
+            await flooder.send(json.dumps([{"dam": "noise"}] * 1_001))
+            while not flooder.transport.get_write_buffer_size():
+                await flooder.send(json.dumps({"dam": "noise", "x": "x" * 100_000}))
+                await works(good)
+            assert server.counters["slowed"] >= 1
+            flooder.transport.abort()
+
+
 # The end
 
 
@@ -290,3 +306,16 @@ async def test_frames_and_limits_of_the_configuration_file_hold(tmp_path: Path) 
             await only.send("x" * 2_001)
             assert await close_code(only) == 1009
     assert Limits().frame_bytes > 2_000
+
+
+async def test_the_relay_may_open_as_many_descriptors_as_it_takes_clients(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    def start_low() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(512, soft), hard))
+
+    process = await spawn("relay", *FLAGS, str(tmp_path), preexec_fn=start_low)
+    await process.first_line()
+    now_soft, _ = psutil.Process(process.pid).rlimit(psutil.RLIMIT_NOFILE)
+    assert now_soft >= min(ServerLimits().connections, hard)
+    await process.kill()

@@ -147,7 +147,7 @@ async def verdicts(
     """(sea.js's, ours) about a write under the certificate."""
     soul = f"{SPACE}/{path}" if path else SPACE
     stored = sea.sign_value(soul, key, "hi", STATE, writer, certificate=certificate)
-    ours = rules.refusal(soul, key, stored, STATE, lambda *_: None)
+    ours = rules.refusal(soul, key, stored, STATE)
     return await js("judge", soul, key, stored, STATE), ours
 
 
@@ -189,4 +189,4 @@ async def test_certificates_are_judged_as_by_sea_js(js: SeaJs) -> None:
     del stored["+"]
     text = sea.stringify(stored)
     assert await js("judge", soul, "m1", text, STATE) is None  # anybody may write anywhere
-    assert rules.refusal(soul, "m1", text, STATE, lambda *_: None) == "Unverified data."
+    assert rules.refusal(soul, "m1", text, STATE) == "Unverified data."

@@ -17,7 +17,7 @@ def test_an_id_is_new_exactly_when_its_last_sight_is_too_old(sights: list[tuple[
     now = 0.0
     for number, (name, passed) in enumerate(sights):
         now += passed
-        expected = name not in last or now - last[name] >= 2.0
+        expected = name not in last or now >= last[name] + 2.0
         assert seen.first_sight(name, number, now) is expected
         last[name] = now
 

@@ -181,9 +181,9 @@ def test_a_writer_without_a_certificate_is_nobody_unlike_in_gun() -> None:
     honest = json.loads(sea.sign_value(soul, "m1", "hi", NOW_MS, WRITER, certificate="SEA{}"))
     for shown in (None, "cert", [], 5, True):
         stored = sea.stringify(honest | {"+": shown})
-        assert rules.refusal(soul, "m1", stored, NOW_MS, lambda *_: None) == sea.UNVERIFIED
+        assert rules.refusal(soul, "m1", stored, NOW_MS) == sea.UNVERIFIED
     del honest["+"]
-    assert rules.refusal(soul, "m1", sea.stringify(honest), NOW_MS, lambda *_: None) == sea.UNVERIFIED
+    assert rules.refusal(soul, "m1", sea.stringify(honest), NOW_MS) == sea.UNVERIFIED
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_what_is_no_certificate_covers_nothing(shown: Any) -> None:
     soul = f"{SPACE}/inbox"
     cell = json.loads(sea.sign_value(soul, "m1", "hi", NOW_MS, WRITER, certificate="SEA{}"))
     stored = sea.stringify(cell | {"+": shown})
-    assert rules.refusal(soul, "m1", stored, NOW_MS, lambda *_: None) == NOT_COVERED
+    assert rules.refusal(soul, "m1", stored, NOW_MS) == NOT_COVERED
 
 
 @pytest.mark.parametrize("writer", [5, None, [], {}, "", "x.y", OTHER["pub"], "A" * 9_000])
@@ -202,12 +202,12 @@ def test_another_name_in_the_cell_takes_the_signature_away(writer: Any) -> None:
     certificate = sea.certify("*", {"*": "inbox"}, OWNER)
     cell = json.loads(sea.sign_value(soul, "m1", "hi", NOW_MS, WRITER, certificate=certificate))
     stored = sea.stringify(cell | {"*": writer})
-    assert rules.refusal(soul, "m1", stored, NOW_MS, lambda *_: None) == sea.UNVERIFIED
+    assert rules.refusal(soul, "m1", stored, NOW_MS) == sea.UNVERIFIED
 
 
 def test_the_owner_needs_no_certificate_and_no_certificate_moves_the_account() -> None:
     soul = f"{SPACE}/inbox"
     cell = json.loads(sea.sign_value(soul, "m1", "hi", NOW_MS, OWNER, certificate="SEA{}"))
-    assert rules.refusal(soul, "m1", sea.stringify(cell), NOW_MS, lambda *_: None) is None
+    assert rules.refusal(soul, "m1", sea.stringify(cell), NOW_MS) is None
     certificate = sea.certify("*", [{"*": "pub"}, "pub"], OWNER)
     assert verdict(certificate, SPACE, "pub") == rules.WRONG_ACCOUNT

@@ -8,11 +8,13 @@ is asked too. Programs of ours are left alone: what is unacknowledged they send 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
-from itertools import chain
+from itertools import islice
+
+from sidecar.graph.core.wire import Get
 
 ASKED_AT_ONCE = 3
 """Connections one get is handed on to; gun.js takes turns of as many until all were asked."""
+LOOKED_AT = 12
 AGAIN_S = 1.0
 """How soon the same soul is looked for again: many readers of a missing soul cost one round a second."""
 PENDING_S = 60.0
@@ -22,48 +24,46 @@ ASKED_OF_NEWCOMER = 16
 MAX_PER_SECOND = 32
 """Questions to one connection: nobody can have others flooded."""
 
-Question = tuple[str, str | None]
-"""A soul, and a key or None for all of it."""
-
 
 class Inquiry:
     """Connections are numbers; times are monotonic seconds."""
 
     def __init__(self) -> None:
         self._candidates: OrderedDict[int, tuple[int, int]] = OrderedDict()
-        self._pending: OrderedDict[Question, float] = OrderedDict()
+        self._pending: OrderedDict[tuple[str, str | None], tuple[float, int, Get]] = OrderedDict()
 
-    def joined(self, connection: int, now: float) -> list[Question]:
+    def joined(self, connection: int, now: float) -> list[Get]:
         """A gun.js program made itself known; returns what to ask it at once, the latest first."""
         if connection in self._candidates:
             return []
         self._candidates[connection] = (int(now), 0)
         self._candidates.move_to_end(connection, last=False)
-        wanted = [question for question, asked in self._pending.items() if asked + PENDING_S > now]
+        wanted = [
+            get
+            for asked, asker, get in self._pending.values()
+            if asked + PENDING_S > now and asker != connection
+        ]
         return wanted[: -ASKED_OF_NEWCOMER - 1 : -1]
 
     def left(self, connection: int) -> None:
         self._candidates.pop(connection, None)
 
-    def missed(self, asker: int, question: Question, likely: Iterable[int], now: float) -> list[int]:
-        """Nothing is known of what was asked; returns whom to ask, ``likely`` ones before others."""
-        if now < self._pending.get(question, -AGAIN_S) + AGAIN_S:
+    def missed(self, asker: int, get: Get, now: float) -> list[int]:
+        """Nothing is known of what was asked; returns whom to ask."""
+        question = (get.soul, get.key)
+        asked, *_ = self._pending.get(question, (now - AGAIN_S,))
+        if now < asked + AGAIN_S:
             return []
-        self._pending[question] = now
+        self._pending[question] = (now, asker, get)
         self._pending.move_to_end(question)
         if len(self._pending) > MAX_PENDING:
             self._pending.popitem(last=False)
-        chosen: list[int] = []
-        for connection in chain(likely, list(self._candidates)):
-            if len(chosen) == ASKED_AT_ONCE:
-                break
-            if connection != asker and connection not in chosen and self._take_turn(connection, int(now)):
-                chosen.append(connection)
-        return chosen
+        others = (other for other in list(islice(self._candidates, LOOKED_AT)) if other != asker)
+        return list(islice((other for other in others if self._take_turn(other, int(now))), ASKED_AT_ONCE))
 
     def _take_turn(self, connection: int, second: int) -> bool:
         """Count a question to a connection and put it last in the row; False if it had enough."""
-        since, count = self._candidates.get(connection, (second, MAX_PER_SECOND))
+        since, count = self._candidates[connection]
         if since != second:
             count = 0
         if count >= MAX_PER_SECOND:
@@ -71,8 +71,3 @@ class Inquiry:
         self._candidates[connection] = (second, count + 1)
         self._candidates.move_to_end(connection)
         return True
-
-    def found(self, soul: str, keys: Iterable[str]) -> None:
-        """Something of the soul came in."""
-        for key in (None, *keys):
-            self._pending.pop((soul, key), None)

@@ -6,16 +6,15 @@ Source: ECMA-262 Number::toString and JSON.stringify; gun.md section 8. No Pytho
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from json.encoder import encode_basestring as _quote
 from typing import Any
 
 import msgspec
 
 MAX_SAFE_INTEGER = 2**53 - 1
-_quote = json.JSONEncoder(ensure_ascii=False).encode
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _INTEGER_KEY = re.compile(r"(?:0|[1-9][0-9]{0,9})\Z")
 _LARGEST_INTEGER_KEY = 2**32 - 2

@@ -50,7 +50,7 @@ def is_leaf_soul(soul: str) -> bool:
 
 def lifetime_s(soul: str) -> float | None:
     """N of ``<?N``: seconds after its state at which a cell of this soul ends; None for ever."""
-    found = _LIFETIME.search(soul)
+    found = _LIFETIME.search(soul) if "<?" in soul else None
     return (float(found[1]) or None) if found else None
 
 

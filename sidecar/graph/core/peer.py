@@ -165,7 +165,9 @@ class Peer:
             return
         link.aleph = link.aleph or message.aleph
         if message.at is None:
-            self._effects.append(Send(link.url, wire.write_hello(self._new_id(), self._pid, at=message.id)))
+            self._effects.append(
+                Send(link.url, wire.write_hello(self._new_id(), self._pid, at=message.id, aleph=True))
+            )
 
     # Time
 

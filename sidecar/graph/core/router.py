@@ -1,8 +1,9 @@
 """The relay as a machine: what it answers, keeps and passes on (gun.md sections 4 to 7, DESIGN D9).
 
 Puts are checked, settled with HAM, delivered to subscribers at once and acknowledged after the store has
-committed, unchanged ones too. Gets are answered from the store, always. Nothing is flooded. Connections are
-numbers, 0 is the relay itself; ``take`` drains what is to be sent. The store is called, never waited for.
+committed, unchanged ones too. Gets are answered from the store, always; what it lacks is asked of a few
+others (``inquiry``). Nothing is flooded. Connections are numbers, 0 is the relay itself; ``take`` drains what
+is to be sent. The store is called, never waited for.
 """
 
 from __future__ import annotations
@@ -149,7 +150,8 @@ class Router:
         elif message.put is not None:
             self.handled["put"] += 1
             answers = message.at is not None
-            self._put(0 if answers else connection, connection, message_id, message.put, now_ms)
+            acks = wire.wanted_acks(message.ok)
+            self._put(0 if answers else connection, connection, message_id, message.put, now_ms, acks=acks)
         elif message.get is not None:
             self.handled["get"] += 1
             self._get(connection, message_id, message.get, now, now_ms)
@@ -180,7 +182,9 @@ class Router:
 
     # Puts
 
-    def _put(self, writer: int, source: int, message_id: str, graph: Graph, now_ms: float) -> None:
+    def _put(
+        self, writer: int, source: int, message_id: str, graph: Graph, now_ms: float, *, acks: int = 0
+    ) -> None:
         """``writer`` gets the acknowledgement, 0 for nobody; ``source`` does not get its own words back."""
         try:
             put = self._sort(graph, now_ms)
@@ -188,7 +192,7 @@ class Router:
             self.counters["refused"] += 1
             self._send(writer, wire.write_ack(self._new_id(), message_id, err=str(refusal)))
             return
-        self._deliver(source, message_id, put.passed)
+        self._deliver(source, message_id, put.passed, acks)
         if put.deferred:
             self._order += 1
             entry = (put.due_ms, self._order, writer, message_id, put.deferred)
@@ -252,18 +256,22 @@ class Router:
         if grows > 0 and self._store.size(soul) + grows > cap:
             raise _Refusal("Soul is full.")
 
-    def _deliver(self, source: int, message_id: str, graph: Graph) -> None:
-        """To each subscriber the nodes it asked for, encoded once per different selection."""
+    def _deliver(self, source: int, message_id: str, graph: Graph, acks: int) -> None:
+        """To each subscriber the nodes it asked for, encoded once per different selection.
+
+        Where the writer wants ``acks`` from receivers, that many are asked for one. gun.js has each receiver
+        throw a die, and the writer of a put that nobody acknowledges wait.
+        """
         wanted: dict[int, list[str]] = {}
         for soul, node in graph.items():
             for connection in self._subscriptions.listeners(soul, node):
                 if connection != source:
                     wanted.setdefault(connection, []).append(soul)
-        groups: dict[tuple[str, ...], list[int]] = {}
-        for connection, souls in wanted.items():
-            groups.setdefault(tuple(souls), []).append(connection)
-        for selection, connections in groups.items():
-            text = wire.write_put(message_id, {soul: graph[soul] for soul in selection})
+        groups: dict[tuple[tuple[str, ...], int | None], list[int]] = {}
+        for number, (connection, souls) in enumerate(wanted.items()):
+            groups.setdefault((tuple(souls), int(number < acks) if acks else None), []).append(connection)
+        for (selection, share), connections in groups.items():
+            text = wire.write_put(message_id, {soul: graph[soul] for soul in selection}, acks=share)
             self._effects.append(Deliver(tuple(connections), text))
 
     # Gets
@@ -283,7 +291,8 @@ class Router:
         if is_new:
             self._ask(connection, get, node, now)
         if not node:
-            self._ask_others(connection, get, now)
+            for other in self._inquiry.missed(connection, get, now):
+                self._ask(other, get, node, now)
 
     def _find(self, get: wire.Get, now_ms: float) -> Node:
         if get.key is not None:
@@ -310,11 +319,6 @@ class Router:
         if known and sum(cell_size(key, value) for key, (value, _) in known.items()) < MAX_HASHED:
             digest = content_hash({get.soul: known})
         self._send(connection, wire.write_get(message_id, get.soul, get.key, digest=digest))
-
-    def _ask_others(self, asker: int, get: wire.Get, now: float) -> None:
-        likely = self._subscriptions.listeners(get.soul, () if get.key is None else (get.key,))
-        for connection in self._inquiry.missed(asker, get, sorted(likely), now):
-            self._ask(connection, get, {}, now)
 
     # Time
 

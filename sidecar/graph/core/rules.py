@@ -8,14 +8,15 @@ from __future__ import annotations
 from sidecar.graph.core import leaves, sea
 from sidecar.graph.core.jsjson import stringify
 from sidecar.graph.core.nodes import Value, is_link
-from sidecar.graph.core.sea_certificates import ReadCell
+from sidecar.graph.core.sea_certificates import ReadCell, read_nothing
 
+UNVERIFIED = sea.UNVERIFIED
 NOT_ITS_HASH = "Data hash not same as hash!"
 WRONG_ACCOUNT = "Account not same!"
 WRONG_ALIAS = "Alias not same!"
 
 
-def refusal(soul: str, key: str, value: Value, state: float, read: ReadCell) -> str | None:
+def refusal(soul: str, key: str, value: Value, state: float, read: ReadCell = read_nothing) -> str | None:
     """Why a cell is refused, None if it may be kept. Public souls, which no rule names, take anything.
 
     ``read`` gives what is kept already: the certificates of an owner may name a block list.

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sidecar.clock import Random
 from sidecar.graph.core import sea_certificates
 from sidecar.graph.core.jsjson import stringify
-from sidecar.graph.core.sea_certificates import ReadCell, Write, certify
+from sidecar.graph.core.sea_certificates import ReadCell, Write, certify, read_nothing
 from sidecar.graph.core.sea_signing import (
     CURVE,
     PREFIX,
@@ -99,10 +99,10 @@ def verify_value(soul: str, key: str, stored: Any, state: float) -> bool:
 
     Block lists of certificates are not at hand here: a relay, which has them, asks :func:`objection`.
     """
-    return objection(soul, key, stored, state, _read_nothing) is None
+    return objection(soul, key, stored, state) is None
 
 
-def objection(soul: str, key: str, stored: Any, state: float, read: ReadCell) -> str | None:
+def objection(soul: str, key: str, stored: Any, state: float, read: ReadCell = read_nothing) -> str | None:
     """Why a cell of user space must not be kept, in gun.js's words; None if it may."""
     owner = soul_pub(soul)
     cell = parse(stored) if isinstance(stored, str) else None
@@ -117,10 +117,6 @@ def objection(soul: str, key: str, stored: Any, state: float, read: ReadCell) ->
     if not isinstance(cell.get("+"), dict):  # gun.js lets anybody in who names himself and shows nothing
         return UNVERIFIED
     return sea_certificates.objection(cell["+"], Write(writer, owner, soul, key, state), read)
-
-
-def _read_nothing(_soul: str, _key: str) -> None:
-    return None
 
 
 def soul_pub(soul: str) -> str | None:

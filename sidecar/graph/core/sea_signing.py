@@ -108,6 +108,13 @@ def _number(text: str) -> int:
 
 def utf8(text: str) -> bytes:
     """As TextEncoder: lone surrogates become U+FFFD."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:  # two halves that Python holds apart are one character in JavaScript
+        return _utf8_of_halves(text)
+
+
+def _utf8_of_halves(text: str) -> bytes:
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()
 
 

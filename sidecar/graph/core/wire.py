@@ -21,9 +21,11 @@ MAX_BATCH = 2_000
 MAX_ID = 128
 MAX_NOTE = 4_096
 """Bytes of an ``ok`` passed on: it may carry anything, gun.js programs use it for small answers."""
+MAX_ACKS = 32
 KEEP_ALIVE = "[]"
 _ID_LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _ID_LENGTH = 12
+_TO_LETTERS = bytes(ord(_ID_LETTERS[byte % len(_ID_LETTERS)]) for byte in range(256))
 
 
 class Get(msgspec.Struct, frozen=True):
@@ -149,7 +151,7 @@ def _read_get(raw: Any) -> Get:
 
 def make_id(random_bytes: bytes) -> str:
     """A message id or pid from 12 random bytes, letters and digits as gun.js makes them."""
-    return "".join(_ID_LETTERS[byte % len(_ID_LETTERS)] for byte in random_bytes[:_ID_LENGTH])
+    return random_bytes[:_ID_LENGTH].translate(_TO_LETTERS).decode("ascii")
 
 
 def write(message: Mapping[str, Any]) -> str:
@@ -157,15 +159,28 @@ def write(message: Mapping[str, Any]) -> str:
     return msgspec.json.encode(message).decode()
 
 
-def write_put(message_id: str, graph: Graph, *, at: str | None = None, more: bool = False) -> str:
-    """A put, or with ``at`` the answer to a get; ``more`` tells that further parts follow."""
+def write_put(
+    message_id: str, graph: Graph, *, at: str | None = None, more: bool = False, acks: int | None = None
+) -> str:
+    """A put, or with ``at`` the answer to a get; ``more`` tells that further parts follow.
+
+    ``acks``: 1 if the receiver is to acknowledge, 0 if not; to gun.js it is a chance of ``@`` in ``/``.
+    """
     message: dict[str, Any] = {"#": message_id}
     if at is not None:
         message["@"] = at
     message["put"] = write_graph(graph)
     if more:
         message["%"] = 1
+    if acks is not None:
+        message["ok"] = {"@": acks, "/": 1}
     return write(message)
+
+
+def wanted_acks(ok: Any) -> int:
+    """How many receivers the writer of a put wants to hear from, beside the relay that takes it."""
+    count = ok.get("@") if isinstance(ok, dict) else 0
+    return min(int(count) - 1, MAX_ACKS) if isinstance(count, (int, float)) and 1 < count < 2**53 else 0
 
 
 def write_get(
