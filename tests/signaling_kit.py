@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random as stdlib_random
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,9 @@ from sidecar.signaling.limits import Limits
 from sidecar.signaling.messages import AnyBody, Incoming, InviteBody, Kind, Party, Signal
 from sidecar.signaling.outbox import Message, Outbox, Recipient
 from sidecar.trust import boxkeys, identity, pairwise, sodium
-from sidecar.trust.contacts import Contacts
 from sidecar.trust.identity import Identity
-from sidecar.trust.pins import Pins
+from sidecar.trust.pins import KeyChange, Pin, Pins
+from sidecar.trust.social import SocialState
 
 NOW_MS = 1_795_000_000_000
 """2026-11-18T13:46:40Z."""
@@ -75,8 +75,15 @@ def friend(who: Identity, name: str = "") -> dict[str, Any]:
     return {"id": who.fingerprint, "displayName": name or who.fingerprint[:4], "publicKey": who.pub}
 
 
-def friends(*people: Identity, blocked: tuple[str, ...] = ()) -> Contacts:
-    return Contacts.from_social({"friends": [friend(who) for who in people], "blocked": list(blocked)})
+def social(document: dict[str, Any]) -> SocialState:
+    """A social copy that was handed this one object."""
+    state = SocialState()
+    state.merge(document)
+    return state
+
+
+def friends(*people: Identity, blocked: tuple[str, ...] = ()) -> SocialState:
+    return social({"friends": [friend(who) for who in people], "blocked": list(blocked)})
 
 
 def shared(one: Identity, other: Identity) -> bytes:
@@ -136,7 +143,7 @@ class Receiver:
         self,
         me: Identity = BOB,
         device: str = BOB_DEVICE,
-        contacts: Contacts | None = None,
+        contacts: SocialState | None = None,
         limits: Limits | None = None,
     ) -> None:
         self.me = me
@@ -144,12 +151,12 @@ class Receiver:
         self.drops: list[str] = []
         self.pins = Pins()
         self.contacts = contacts if contacts is not None else friends(ALICE)
-        for contact in self.contacts.all():
+        for contact in self.contacts.contacts():
             self.pins.hold(contact.user_id, contact.pub)
         self.inbox = Inbox(
             me,
             device,
-            contacts=self.contacts,
+            social=self.contacts,
             pins=self.pins,
             on_drop=self.drops.append,
             limits=limits,
@@ -220,6 +227,44 @@ class MemoryGraph:
         return {soul for soul, watchers in self.watchers.items() if watchers}
 
 
+class MemoryTrust:
+    """What a node must not forget, in memory. ``commit`` is called by hand where a test holds it back."""
+
+    def __init__(self) -> None:
+        self.pinned: dict[str, Pin] = {}
+        self.burnt: list[tuple[str, str, int]] = []
+        self.stores = True
+        self.hold_back = False
+        self._waiting: list[Callable[[bool], None]] = []
+
+    def pins(self) -> dict[str, Pin]:
+        return self.pinned
+
+    def save_pins(self, pins: Mapping[str, Pin | None], now_ms: int) -> None:
+        for user_id, pin in pins.items():
+            if pin is None:
+                del self.pinned[user_id]
+            else:
+                self.pinned[user_id] = pin
+
+    def nonces(self) -> list[tuple[str, str, int]]:
+        return self.burnt
+
+    def burn(
+        self, nonces: Sequence[tuple[str, str, int]], now_ms: int, on_done: Callable[[bool], None]
+    ) -> None:
+        if self.stores:
+            self.burnt += nonces
+        self._waiting.append(on_done)
+        if not self.hold_back:
+            self.commit()
+
+    def commit(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for on_done in waiting:
+            on_done(self.stores)
+
+
 class Node:
     """One user's signaling on a graph, with what arrived."""
 
@@ -227,15 +272,19 @@ class Node:
         self,
         graph: Any,
         me: Identity,
-        contacts: Contacts,
+        contacts: SocialState,
         folder: Path,
         *,
         clock: Any = None,
         seed: int = 1,
         limits: Limits | None = None,
+        trust: MemoryTrust | None = None,
     ) -> None:
         self.me = me
         self.graph = graph
+        self.contacts = contacts
+        self.trust = trust or MemoryTrust()
+        self.key_changes: list[KeyChange] = []
         self.clock = clock or HandClock()
         self.counters: dict[str, int] = {}
         self.arrived: asyncio.Queue[Incoming] = asyncio.Queue()
@@ -245,10 +294,12 @@ class Node:
             me,
             DeviceFile.inside(str(folder), random),
             contacts,
+            memory=self.trust,
             clock=self.clock,
             random=random,
             log=log.get("signaling"),
             on_signal=self.arrived.put_nowait,
+            on_key_changed=self.key_changes.append,
             counters=self.counters,
             limits=limits,
         )

@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sidecar import log
+from sidecar.app import settings
 from sidecar.app.services.call_effects import Archive, Hub, Media, Signaling
 from sidecar.app.services.calls import CallsService
 from sidecar.app.services.conferences import ConferenceService, Graph
 from sidecar.app.services.meetings import Meetings
 from sidecar.calls import events as e
-from sidecar.calls.rules import Rules
 from sidecar.calls.switchboard import Switchboard
 from sidecar.clock import Clock, Random
 from sidecar.conference.exchange import Exchange
 from sidecar.conference.hall import Hall, Self
 from sidecar.conference.rules import ConferenceRules
 from sidecar.config import Config
-from sidecar.media.messages import Event, IceServer
-from sidecar.schema import MediaTrackKind
+from sidecar.media.messages import Event
 
 
 class Calling:
@@ -40,10 +39,9 @@ class Calling:
         random: Random,
     ) -> None:
         """``names``: a user's name in our social copy."""
-        rules = Rules(
-            ring_timeout_s=config.calls.ring_timeout_s, connect_timeout_s=config.calls.connect_timeout_s
+        board = Switchboard(
+            settings.rules(config), me.user_id, display_name, public_key=me.pub, device=me.device
         )
-        board = Switchboard(rules, me.user_id, display_name, public_key=me.pub, device=me.device)
         self.hall = Hall(ConferenceRules(ring_s=config.calls.ring_timeout_s), me, display_name)
         self.conferences = ConferenceService(
             graph, media, self._tell, clock=clock, random=random, log=log.get("conferences")
@@ -55,11 +53,8 @@ class Calling:
             hub=hub,
             history=history,
             names=names,
-            sources=sources(config),
-            ice_servers=[
-                IceServer(urls=list(server.urls), username=server.username, credential=server.credential)
-                for server in config.network.ice_servers
-            ],
+            sources=settings.sources(config),
+            ice_servers=settings.ice_servers(config),
             more=self.conferences.performers,
             clock=clock,
             random=random,
@@ -82,8 +77,3 @@ class Calling:
         """Ends every call and leaves every conference, and waits a little for the relays to take it."""
         await self.calls.close(app_gone=app_gone, within_s=within_s)
         await self.conferences.close(within_s / 2)
-
-
-def sources(config: Config) -> dict[MediaTrackKind, str]:
-    """The device each line of a call starts with."""
-    return {MediaTrackKind.AUDIO: config.media.microphone, MediaTrackKind.VIDEO: config.media.camera}

@@ -14,9 +14,9 @@ from functools import partial
 from pathlib import Path
 
 from sidecar import log
-from sidecar.app import exit_codes, headroom, health, stdio, supervision
-from sidecar.app.calling import Calling, sources
-from sidecar.app.channels import events, media
+from sidecar.app import exit_codes, headroom, health, settings, stdio, supervision
+from sidecar.app.calling import Calling
+from sidecar.app.channels import events, media, social
 from sidecar.app.channels.call import CallChannels
 from sidecar.app.channels.conference import ConferenceChannels
 from sidecar.app.channels.system import Admission, SystemChannels
@@ -29,9 +29,12 @@ from sidecar.app.services.graph import GraphService
 from sidecar.app.services.history import History
 from sidecar.app.services.media import MediaService
 from sidecar.app.services.signaling import SignalingService
+from sidecar.app.services.social import SocialChange, SocialService
+from sidecar.app.services.trust_store import TrustStore
 from sidecar.app.shutdown import Shutdown
 from sidecar.app.start import Place
 from sidecar.app.system_clock import SystemClock, SystemRandom
+from sidecar.calls.events import End
 from sidecar.conference.hall import Self
 from sidecar.config import Config
 from sidecar.errors import LocalError, SidecarError, UnavailableError
@@ -39,10 +42,12 @@ from sidecar.ids import hex_id
 from sidecar.ipc.events import EventHub
 from sidecar.ipc.registry import Registry
 from sidecar.ipc.zmq_server import ZmqServer
-from sidecar.media.messages import Configure, MediaLost, Ready
 from sidecar.media.messages import Event as MediaEvent
-from sidecar.schema import SelfInfo
+from sidecar.media.messages import MediaLost, Ready
+from sidecar.schema import KeyChanged, SelfInfo
 from sidecar.signaling.messages import Incoming
+from sidecar.trust.pins import KeyChange
+from sidecar.trust.social import SocialState
 
 logger = log.get("app")
 
@@ -86,7 +91,6 @@ class Node:
     def __init__(self, shake: Handshake, place: Place, shutdown: Shutdown) -> None:
         config, data_dir = shake.config, Path(place.data_dir)
         self._place = place
-        self._contacts = place.contacts
         self._clock = SystemClock()
         self._random = SystemRandom()
         self._identity = place.identity or create_identity(place.identity_file, self._random)
@@ -99,28 +103,39 @@ class Node:
         self._health.watch_room(self._check_room)
         self._media = MediaService(
             "inline" if config.media.process == "inline" else "child",
-            _configure(config),
+            settings.configure(config),
             log.get("media"),
             self._on_media_event,
+        )
+        call_soon = asyncio.get_running_loop().call_soon_threadsafe
+        self._trust = TrustStore(data_dir, call_soon, log.get("trust"))
+        self._social = SocialService(
+            SocialState(self._trust.facts()),
+            self._trust,
+            self._identity.fingerprint,
+            configured=config.social,
+            on_change=self._on_social_change,
+            log=log.get("trust"),
         )
         self._signaling = SignalingService(
             self._graph.client,
             self._identity,
             DeviceFile.inside(place.data_dir, self._random),
-            place.contacts,
+            self._social.state,
+            memory=self._trust,
             clock=self._clock,
             random=self._random,
             log=log.get("signaling"),
             on_signal=self._on_signal,
+            on_key_changed=self._on_key_changed,
             counters=self.counters,
         )
-        call_soon = asyncio.get_running_loop().call_soon_threadsafe
         self._history = History(data_dir, call_soon, log.get("history"))
         self._calling = Calling(
             config,
             Self(self._identity.fingerprint, self._identity.pub, self._signaling.device),
-            self._contacts.self_name,
-            names=self._contacts.name,
+            self._social.state.self_name,
+            names=self._social.state.name,
             media=self._media,
             signaling=self._signaling,
             graph=self._graph.client,
@@ -148,10 +163,11 @@ class Node:
         ).register(registry)
         events.register(registry, self._hub)
         media.register(registry, self._media)
+        social.register(registry, self._social)
         self._call_media = CallMedia(
             self._calls,
             self._media,
-            sources=sources(config),
+            sources=settings.sources(config),
             recordings=Path(self._place.data_dir) / "recordings",
             random=self._random,
         )
@@ -163,7 +179,7 @@ class Node:
             user_id=self._identity.fingerprint,
             public_key=self._identity.pub,
             device=self._signaling.device,
-            display_name=self._contacts.self_name or None,
+            display_name=self._social.state.self_name or None,
         )
 
     def _check_room(self) -> None:
@@ -171,6 +187,17 @@ class Node:
 
     def _on_signal(self, incoming: Incoming) -> None:
         self._calls.on_signal(incoming)
+
+    def _on_key_changed(self, change: KeyChange) -> None:
+        self._hub.emit("aleph:keyChanged", KeyChanged(**change._asdict()))
+
+    def _on_social_change(self, change: SocialChange) -> None:
+        self._calls.board.rename(self._social.state.self_name)
+        if change.contacts:
+            self._signaling.follow_contacts()
+        for session in self._calls.board.active():
+            if any(person.user_id in change.blocked for person in session.participants):
+                self._calls.handle(End(call_id=session.id))
 
     def _on_media_event(self, event: MediaEvent) -> None:
         if isinstance(event, Ready):
@@ -209,6 +236,7 @@ class Node:
         supervision.kill_all()
         await _step("graph", self._graph.stop())
         self._history.close()
+        self._trust.close()
         self._hub.close()
         await _step("bridge", self._server.stop())
 
@@ -218,14 +246,3 @@ async def _step(part: str, ending: Awaitable[None]) -> None:
         await asyncio.wait_for(ending, STEP_S)
     except TimeoutError:
         logger.warning("a part did not end in time", part=part)
-
-
-def _configure(config: Config) -> Configure:
-    return Configure(
-        ice_interfaces=list(config.media.ice_interfaces),
-        file_folders=list(config.media.file_folders),
-        suspect_s=config.calls.suspect_s,
-        reconnecting_s=config.calls.reconnecting_s,
-        lost_s=config.calls.lost_s,
-        display=config.media.display,
-    )

@@ -17,8 +17,8 @@ from sidecar.app.identity_file import read_identity
 from sidecar.app.lock import DataDirLock, acquire, make_private
 from sidecar.errors import UnavailableError
 from sidecar.ipc.bound import Bound, CurveKeys, bind_at, bind_ipc
-from sidecar.trust.contacts import Contacts
 from sidecar.trust.identity import Identity
+from sidecar.trust.social import SocialState
 
 
 class Place(NamedTuple):
@@ -28,7 +28,6 @@ class Place(NamedTuple):
     identity_file: str
     identity: Identity | None
     """None: there is no file yet, and one is made after the ready line."""
-    contacts: Contacts
     lock: DataDirLock
     bound: Bound
     server_key: str | None
@@ -43,9 +42,9 @@ class Place(NamedTuple):
 def prepare(shake: Handshake) -> Place:
     """Locks the data directory, checks the identity's file, binds the bridge.
 
-    Raises ``UnavailableError`` saying what is in the way, ``LocalError`` for contacts that cannot be.
+    Raises ``UnavailableError`` saying what is in the way, ``LocalError`` for social facts that cannot be.
     """
-    contacts = Contacts.from_social(shake.config.social)
+    SocialState().merge(shake.config.social, "social")
     data_dir = os.path.abspath(shake.data_dir or default_data_dir())
     make_private(data_dir)
     held = acquire(data_dir)
@@ -57,7 +56,7 @@ def prepare(shake: Handshake) -> Place:
     except BaseException:
         held.release()
         raise
-    return Place(data_dir, identity_file, identity, contacts, held, bound, server_key)
+    return Place(data_dir, identity_file, identity, held, bound, server_key)
 
 
 def _bind(data_dir: str, shake: Handshake) -> tuple[Bound, str | None]:

@@ -35,6 +35,10 @@ class Exchange:
     def user_id(self) -> str:
         return self.board.user_id
 
+    def rename(self, display_name: str) -> None:
+        """What we call ourselves from now on."""
+        self.board.display_name = self.hall.display_name = display_name
+
     @property
     def dropped(self) -> Counter[str]:
         """How often something was dropped, by reason."""

@@ -319,6 +319,8 @@ class GraphServer:
     def _arrange(self, name: str, delay_s: float, call: Callable[[], None]) -> None:
         if name in self._timers:
             self._timers[name].cancel()
+        if self._ending.is_set():
+            return
         self._timers[name] = asyncio.get_running_loop().call_later(delay_s, call)
 
 

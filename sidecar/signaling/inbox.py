@@ -19,11 +19,11 @@ from sidecar.signaling.limits import Limits
 from sidecar.signaling.messages import Incoming, InviteBody, Kind, Signal
 from sidecar.trust import envelope, pairwise, seal
 from sidecar.trust.boxkeys import BoxKey
-from sidecar.trust.contacts import Contacts
 from sidecar.trust.identity import Identity, raw_public_key
 from sidecar.trust.pins import Pins, PinState
 from sidecar.trust.rates import RateLimits
 from sidecar.trust.replay import ReplayWindow
+from sidecar.trust.social import SocialState
 
 MAX_AHEAD_MS = 60_000
 """How far in the future a signal may have been issued."""
@@ -74,7 +74,7 @@ class Inbox:
         identity: Identity,
         device: str,
         *,
-        contacts: Contacts,
+        social: SocialState,
         pins: Pins,
         on_drop: Callable[[str], None],
         limits: Limits | None = None,
@@ -82,7 +82,7 @@ class Inbox:
     ) -> None:
         self._identity = identity
         self._device = device
-        self._contacts = contacts
+        self._social = social
         self._pins = pins
         self._on_drop = on_drop
         self._limits = limits or Limits()
@@ -131,12 +131,13 @@ class Inbox:
         self._check_audience(signal, kid, box_key)
         _check_age(signal, now_ms)
         user_id = ids.fingerprint(signal.sender.pub)
-        _require(not self._contacts.is_blocked(user_id), "blocked")
+        _require(not self._social.is_blocked(user_id), "blocked")
         self._check_rate(place, signal, user_id, now_s)
         self._check_author(place, signed, signal, peer)
-        contact = self._contacts.contact(user_id)
-        _require(self._pins.compare(user_id, signal.sender.pub) is not PinState.CHANGED, "pin")
+        contact = self._social.contact(user_id)
+        _require(self._pins.check(user_id, signal.sender.pub) is not PinState.CHANGED, "pin")
         self._check_generation(signal)
+        _require(not self._rang_before(signal), "replay")
         fresh = self.replay.burn(signal.sender.pub, signal.nonce, signal.expires_at_ms, now_ms)
         _require(fresh, "replay")
         self._pins.learn(user_id, signal.sender.pub)
@@ -144,7 +145,7 @@ class Inbox:
             signal=signal,
             user_id=user_id,
             contact=contact is not None and contact.pub == signal.sender.pub,
-            verified_name=self._contacts.name(user_id) or None,
+            verified_name=self._social.name(user_id) or None,
         )
 
     def _addressed(self, place: Place, kid: str, leaf_id: str) -> tuple[Peer | None, BoxKey]:
@@ -199,6 +200,11 @@ class Inbox:
         if place.kind is PlaceKind.STRANGERS:
             _require(signal.kind is Kind.INVITE, "place")
             _require(isinstance(signal.body, InviteBody) and signal.body.sdp is None, "place")
+
+    def _rang_before(self, signal: Signal) -> bool:
+        """Whether an earlier run of ours has had this invitation, perhaps in its other form (C18): only that
+        one leaves call ids in the window."""
+        return signal.kind is Kind.INVITE and self.replay.holds(signal.sender.pub, signal.call_id)
 
     def _check_generation(self, signal: Signal) -> None:
         """Of a device's descriptions in a call only the newest generation counts; others may cross late."""

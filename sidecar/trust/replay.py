@@ -31,7 +31,7 @@ class ReplayWindow:
 
     def burn(self, sender: str, nonce: str, expires_at_ms: int, now_ms: int) -> bool:
         """Marks the nonce used; False if it was, or if there is no room to remember it."""
-        if nonce in self._senders.get(sender, ()):
+        if self.holds(sender, nonce):
             return False
         if self._is_full_for(sender):
             self._forget_expired(now_ms)
@@ -40,6 +40,10 @@ class ReplayWindow:
         self._senders.setdefault(sender, {})[nonce] = expires_at_ms
         self._size += 1
         return True
+
+    def holds(self, sender: str, nonce: str) -> bool:
+        """Whether this one was burnt, and has not been forgotten since."""
+        return nonce in self._senders.get(sender, ())
 
     def __len__(self) -> int:
         return self._size

@@ -259,7 +259,6 @@ async def test_which_channels_are_not_implemented(tmp_path: Path) -> None:
         "rtc:send-offer", "rtc:send-answer", "rtc:send-ice", "rtc:attach", "rtc:report",
         "rtc:get-ice-servers",
         "media:get-settings", "media:update-settings", "media:get-permissions",
-        "social:sync", "social:block", "social:unblock",
         "system:web-url",
     }  # fmt: skip
 

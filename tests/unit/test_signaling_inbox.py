@@ -14,7 +14,6 @@ from sidecar.signaling.limits import Limits
 from sidecar.signaling.messages import AcceptBody, EmptyBody, Incoming, InviteBody, Kind, Party, ReasonBody
 from sidecar.signaling.sealing import Leaf, Lock
 from sidecar.trust import boxkeys
-from sidecar.trust.contacts import Contacts
 from sidecar.trust.identity import Identity
 from sidecar.trust.rates import Rate
 from tests.signaling_kit import (
@@ -33,6 +32,7 @@ from tests.signaling_kit import (
     session_place,
     shared,
     signal_from,
+    social,
 )
 
 KEY = boxkeys.of_identity(BOB.seed)
@@ -61,7 +61,7 @@ def take(receiver: Receiver, leaf: Leaf, place: Place = PAIRWISE) -> Incoming | 
 
 
 def test_a_valid_invitation_arrives() -> None:
-    receiver = Receiver(contacts=Contacts.from_social({"friends": [friend(ALICE, "Alice")]}))
+    receiver = Receiver(contacts=social({"friends": [friend(ALICE, "Alice")]}))
     incoming = take(receiver, Writer().leaf())
     assert incoming is not None
     assert incoming.signal.call_id == "call_1"
@@ -86,7 +86,7 @@ def test_a_friend_may_knock_at_the_stranger_inbox() -> None:
 
 
 def test_a_friend_without_a_full_key_is_a_stranger() -> None:
-    contacts = Contacts.from_social({"friends": [{"id": MALLORY.fingerprint, "displayName": "M"}]})
+    contacts = social({"friends": [{"id": MALLORY.fingerprint, "displayName": "M"}]})
     incoming = take(Receiver(contacts=contacts), Writer(MALLORY).leaf(openly=True), STRANGERS)
     assert incoming is not None
     assert (incoming.contact, incoming.verified_name) == (False, "M")

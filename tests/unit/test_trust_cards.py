@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from sidecar.errors import RemoteError
 from sidecar.trust import boxkeys, cards, envelope, identity
 from sidecar.trust.cards import MAX_AGE_MS, KeyCard
-from sidecar.trust.pins import MAX_DEVICES, Pins, PinState
+from sidecar.trust.pins import MAX_DEVICES, KeyChange, Pin, Pins, PinState
 from tests.signaling_kit import ALICE, ALICE_DEVICE, BOB, BOB_DEVICE, NOW_MS, user
 
 KEYS = boxkeys.rotate((), NOW_MS, b"\x09" * 32)
@@ -150,9 +151,60 @@ def test_pins_survive_a_restart() -> None:
     pins = Pins()
     pins.take_card(BOB.fingerprint, cards.read(issue(), BOB.fingerprint, NOW_MS))
     pins.learn("other", ALICE.pub)
-    saved = json.loads(json.dumps(pins.export()))
+    saved = msgspec.json.decode(msgspec.json.encode(pins.export()), type=dict[str, Pin])
     restored = Pins()
     restored.learn("other", BOB.pub)
+    restored.take_changes()
     restored.restore(saved)
+    assert restored.take_changes() == {}
     assert restored.cards(BOB.fingerprint, NOW_MS) == pins.cards(BOB.fingerprint, NOW_MS)
     assert restored.pub("other") == BOB.pub
+
+
+def test_a_foreign_key_is_told_of_once_and_never_taken() -> None:
+    pins = Pins()
+    pins.learn("u", BOB.pub)
+    assert pins.check("u", ALICE.pub) is PinState.CHANGED
+    assert pins.check("u", ALICE.pub) is PinState.CHANGED
+    assert pins.take_reports() == [KeyChange("u", BOB.pub, ALICE.pub)]
+    assert pins.check("u", ALICE.pub) is PinState.CHANGED
+    assert pins.take_reports() == []
+    assert pins.pub("u") == BOB.pub
+
+
+def test_a_new_key_from_our_own_social_copy_is_taken_and_told_of() -> None:
+    pins = Pins()
+    pins.take_card("u", card(NOW_MS))
+    pins.hold("u", ALICE.pub)
+    assert pins.take_reports() == [KeyChange("u", BOB.pub, ALICE.pub)]
+    assert pins.pub("u") == ALICE.pub
+    assert pins.cards("u", NOW_MS) == ()  # of the old key
+    assert not pins.take_card("u", card(NOW_MS + 1))
+
+
+def test_reports_are_bounded() -> None:
+    pins = Pins()
+    pins.learn("u", BOB.pub)
+    for number in range(600):
+        pins.check("u", f"key {number}")
+    assert len(pins._reported) == 256
+
+
+def test_what_changed_is_gathered_until_it_is_taken() -> None:
+    pins = Pins(max_users=2)
+    pins.learn("u", BOB.pub)
+    pins.learn("u", BOB.pub)
+    pins.take_card("u", card(NOW_MS))
+    assert pins.take_changes() == {"u": Pin(BOB.pub, (card(NOW_MS),))}
+    assert pins.take_changes() == {}
+    pins.hold("friend", ALICE.pub)
+    pins.learn("stranger", user(9).pub)
+    assert pins.take_changes() == {
+        "friend": Pin(ALICE.pub, ()),
+        "u": None,
+        "stranger": Pin(user(9).pub, ()),
+    }
+    pins.release("friend")
+    for number in range(10, 12):
+        pins.learn(f"stranger {number}", user(number).pub)
+    assert pins.pub("friend") is None

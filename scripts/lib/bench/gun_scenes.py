@@ -149,7 +149,7 @@ def _holds(crowd: Crowd, writers: list[Client], readers: list[Client], rate: flo
 
 LOAD_NODES = 100_000
 LOAD_WRITERS = 20
-LOAD_PATIENCE_S = 150.0
+LOAD_PATIENCE_S = 90.0
 WINDOW = 100
 """Puts of one writer that wait for their acknowledgement."""
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import json
-import random
 import statistics
 import time
 from collections.abc import Callable
@@ -20,116 +19,79 @@ from nacl.public import PrivateKey, SealedBox
 from nacl.signing import SigningKey
 
 from bench.report import Numbers, Options, Report, interleaved, machine, row
-from sidecar.signaling import layout, sealing
-from sidecar.signaling.inbox import Inbox, Peer, Place, PlaceKind
-from sidecar.signaling.limits import Limits
-from sidecar.signaling.messages import InviteBody, Kind, Party, Signal
+from sidecar.signaling import sealing
+from sidecar.signaling.messages import InviteBody
 from sidecar.signaling.sealing import Leaf, Lock
-from sidecar.trust import boxkeys, identity, pairwise
-from sidecar.trust.contacts import Contacts
-from sidecar.trust.identity import Identity
-from sidecar.trust.pins import Pins
+from sidecar.trust import boxkeys
+from tests.signaling_kit import (
+    ALICE,
+    BOB,
+    SESSION,
+    Receiver,
+    SeededRandom,
+    pairwise_place,
+    shared,
+    signal_from,
+)
 
 LEAVES = 2_000
 ROUNDS = 7
-NOW_MS = 1_795_000_000_000
-LIFE_MS = 60_000
 SDP_LINES = 60
-"""An invitation of about 2 KB, as a video call's."""
+SIGNED_BYTES = 2_000
+"""What the floor verifies; an invitation of a video call has about as much."""
 EVERY_S = 10.0
-"""Seconds between leaves as the inbox sees them, so that no budget ends."""
-
-
-class _Seeded:
-    def __init__(self, seed: int) -> None:
-        self._source = random.Random(seed)
-
-    def bytes(self, n: int) -> bytes:
-        return self._source.randbytes(n)
+"""Seconds between leaves on the receiver's clock, so that no budget ends."""
 
 
 class Case(NamedTuple):
-    """Leaves from a contact to us, and the same content for the floor."""
+    """Leaves from Alice to Bob; their boxes and as many signed messages for the floor."""
 
-    me: Identity
-    author: Identity
-    place: Place
     leaves: list[Leaf]
     boxes: list[bytes]
-    signatures: list[bytes]
+    signed: list[bytes]
 
 
 def make_case() -> Case:
-    me, author = identity.generate(bytes([1]) * 32), identity.generate(bytes([2]) * 32)
-    shared = pairwise.shared_secret(me.seed, author.public_key)
-    assert shared is not None
-    chance = _Seeded(3)
-    key = boxkeys.of_identity(me.seed)
-    soul = layout.pairwise_souls(shared, me.fingerprint, NOW_MS)[0]
-    leaves = [
-        sealing.seal_signal(
-            _invitation(author, me, number), author, Lock(key.kid, key.public, shared), soul, chance
+    key = boxkeys.of_identity(BOB.seed)
+    lock = Lock(key.kid, key.public, shared(ALICE, BOB))
+    random = SeededRandom(3)
+    leaves: list[Leaf] = []
+    for number in range(LEAVES):
+        sdp = "".join(
+            f"a=candidate:{line} 1 udp {number} 192.0.2.1 5000 typ host\r\n" for line in range(SDP_LINES)
         )
-        for number in range(LEAVES)
-    ]
+        body = InviteBody(call_type="video", session=SESSION, display_name="Alice", sdp=sdp)
+        signal = signal_from(ALICE, BOB, call_id=f"call_{number}", body=body, nonce=f"{number:032x}")
+        leaves.append(sealing.seal_signal(signal, ALICE, lock, "calls/p/x#<?172800", random))
     boxes = [base64.b64decode(json.loads(leaf.value)["box"]) for leaf in leaves]
-    signing = SigningKey(author.seed)
-    signatures = [bytes(signing.sign(b"x" * 2_000 + str(number).encode())) for number in range(LEAVES)]
-    place = Place(PlaceKind.PAIRWISE, author.fingerprint, (Peer(author.fingerprint, author.pub, shared),))
-    return Case(me, author, place, leaves, boxes, signatures)
-
-
-def _invitation(author: Identity, me: Identity, number: int) -> Signal:
-    sdp = "".join(
-        f"a=candidate:{line} 1 udp {number} 192.0.2.1 5000 typ host\r\n" for line in range(SDP_LINES)
-    )
-    return Signal(
-        kind=Kind.INVITE,
-        call_id=f"call_{number}",
-        sender=Party(author.pub, "a1" * 8),
-        recipient=Party(me.pub),
-        body=InviteBody(call_type="video", session="5e" * 16, display_name="Alice", sdp=sdp),
-        epoch="e0" * 8,
-        gen=0,
-        seq=0,
-        issued_at_ms=NOW_MS,
-        expires_at_ms=NOW_MS + LIFE_MS,
-        nonce=f"{number:032x}",
-    )
+    signing = SigningKey(ALICE.seed)
+    return Case(leaves, boxes, [bytes(signing.sign(random.bytes(SIGNED_BYTES))) for _ in leaves])
 
 
 def ours(case: Case) -> Numbers:
     """A new inbox takes every leaf once."""
-    friend = {"id": case.author.fingerprint, "displayName": "Alice", "publicKey": case.author.pub}
-    drops: list[str] = []
-    inbox = Inbox(
-        case.me,
-        "b2" * 8,
-        contacts=Contacts.from_social({"friends": [friend]}),
-        pins=Pins(),
-        on_drop=drops.append,
-        limits=Limits(),
-    )
-    inbox.set_box_keys([boxkeys.of_identity(case.me.seed)])
+    receiver = Receiver()
+    place = pairwise_place(BOB, ALICE)
 
     def take(number: int) -> None:
         leaf = case.leaves[number]
-        inbox.receive(case.place, leaf.key, leaf.value, NOW_MS, number * EVERY_S)
+        receiver.clock.now_s += EVERY_S
+        receiver.take(place, leaf.key, leaf.value)
 
     numbers = _timed(take)
-    if drops:
-        raise RuntimeError(f"{len(drops)} leaves were dropped: {drops[0]}")
+    if receiver.drops:
+        raise RuntimeError(f"{len(receiver.drops)} leaves were dropped: {receiver.drops[0]}")
     return numbers
 
 
 def floor(case: Case) -> Numbers:
-    """libsodium through PyNaCl: the same box opened, two kilobytes verified."""
-    box = SealedBox(PrivateKey(boxkeys.of_identity(case.me.seed).private))
-    key = SigningKey(case.author.seed).verify_key
+    """libsodium through PyNaCl: the same box opened, as much verified."""
+    box = SealedBox(PrivateKey(boxkeys.of_identity(BOB.seed).private))
+    key = SigningKey(ALICE.seed).verify_key
 
     def take(number: int) -> None:
         box.decrypt(case.boxes[number])
-        key.verify(case.signatures[number])
+        key.verify(case.signed[number])
 
     return _timed(take)
 

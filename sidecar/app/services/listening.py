@@ -9,7 +9,7 @@ from sidecar.app.services.keys import Graph, KeyDirectory
 from sidecar.clock import Clock
 from sidecar.signaling import layout
 from sidecar.signaling.inbox import Place, PlaceKind
-from sidecar.trust.contacts import Contacts
+from sidecar.trust.social import SocialState
 
 MAX_SESSIONS = 64
 """Calls whose sessions are read at once; the oldest is left first."""
@@ -36,13 +36,13 @@ class Listening:
         self,
         graph: Graph,
         directory: KeyDirectory,
-        contacts: Contacts,
+        social: SocialState,
         user_id: str,
         on_leaf: Callable[[Place, str, str], None],
     ) -> None:
         self._graph = graph
         self._directory = directory
-        self._contacts = contacts
+        self._social = social
         self._user_id = user_id
         self._on_leaf = on_leaf
         self._watches: dict[str, Callable[[], None]] = {}
@@ -88,7 +88,7 @@ class Listening:
         wanted: dict[str, OnLeaf] = dict.fromkeys(
             layout.stranger_souls(self._user_id, now_ms), self._of_strangers
         )
-        for contact in self._contacts.all():
+        for contact in self._social.contacts():
             peer = self._directory.peer(contact.user_id)
             if peer is not None:
                 souls = layout.pairwise_souls(peer.shared, self._user_id, now_ms)

@@ -7,10 +7,11 @@ from bucket to bucket, and the receipt that a device gives a contact as soon as 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, MutableMapping
-from typing import Any
+from collections.abc import Callable, MutableMapping
 
-from sidecar.app.services.keys import Device, Graph, KeyDirectory
+from sidecar.app.services.arrivals import Arrivals
+from sidecar.app.services.errands import Errands
+from sidecar.app.services.keys import Device, Graph, KeyDirectory, Memory
 from sidecar.app.services.listening import Listening, follow_time
 from sidecar.calls.events import Relation
 from sidecar.clock import Clock, Random
@@ -23,12 +24,11 @@ from sidecar.signaling.messages import AnyBody, EmptyBody, Incoming, InviteBody,
 from sidecar.signaling.outbox import Message, Outbox
 from sidecar.signaling.sealing import Leaf
 from sidecar.trust import boxkeys
-from sidecar.trust.contacts import Contacts
 from sidecar.trust.identity import Identity, check_pair
+from sidecar.trust.pins import KeyChange
+from sidecar.trust.social import SocialState
 
 RECEIPT_TTL_S = 60.0
-CONTACTS_AT_A_TIME = 64
-"""Key agreements (0.15 ms each) between two turns of the loop."""
 
 
 class SignalingService:
@@ -43,36 +43,40 @@ class SignalingService:
         graph: Graph,
         identity: Identity,
         keys: Device,
-        contacts: Contacts,
+        social: SocialState,
         *,
+        memory: Memory,
         clock: Clock,
         random: Random,
         log: Logger,
         on_signal: Callable[[Incoming], None],
+        on_key_changed: Callable[[KeyChange], None],
         counters: MutableMapping[str, int],
         limits: Limits | None = None,
     ) -> None:
         self._graph = graph
         self._identity = identity
         self._keys = keys
-        self._contacts = contacts
+        self._memory = memory
         self._clock = clock
         self._log = log
-        self._on_signal = on_signal
         self._counters = counters
-        self.directory = KeyDirectory(graph, identity, contacts, clock=clock, counters=counters, log=log)
+        self.directory = KeyDirectory(
+            graph, identity, social, memory, on_key_changed, clock=clock, counters=counters, log=log
+        )
         self._outbox = Outbox(identity, keys.device, epoch=random.bytes(8).hex(), random=random)
         self._inbox = Inbox(
             identity,
             keys.device,
-            contacts=contacts,
+            social=social,
             pins=self.directory.pins,
             on_drop=self._dropped,
             limits=limits,
         )
-        self._listening = Listening(graph, self.directory, contacts, identity.fingerprint, self._on_leaf)
+        self._listening = Listening(graph, self.directory, social, identity.fingerprint, self._on_leaf)
         self._card_key = ""
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._arrivals = Arrivals(memory, on_signal, clock, log)
+        self._errands = Errands(log)
         self._knock: asyncio.TimerHandle | None = None
 
     @property
@@ -86,22 +90,23 @@ class SignalingService:
         Raises LocalError if the identity's two keys do not belong together.
         """
         check_pair(self._identity)
-        self.directory.hold_contacts()
-        for index, contact in enumerate(self._contacts.all()):
-            self.directory.peer(contact.user_id)
-            if index % CONTACTS_AT_A_TIME == 0:
-                await asyncio.sleep(0)
+        self._inbox.replay.restore(self._memory.nonces(), 0)  # whose clock may be wrong until a relay is met
+        await self.directory.start()
         self.refresh()
-        self._spawn(follow_time(self._clock, self._roll))
+        self._errands.run(follow_time(self._clock, self._roll))
 
     async def stop(self) -> None:
         """Ends every subscription and task. What was handed to the graph stays in its outbox."""
         if self._knock is not None:
             self._knock.cancel()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._errands.stop()
         self._listening.stop()
+
+    def follow_contacts(self) -> None:
+        """Our social copy has changed: from now on new contacts are listened to and their key cards read,
+        removed and blocked ones no longer."""
+        self.directory.follow_contacts()
+        self._errands.run(self._listen_to_contacts())
 
     async def relation(self, user_id: str) -> Relation:
         """What we know of a user, asking the graph for the key card of an unknown one.
@@ -145,7 +150,7 @@ class SignalingService:
     def prefetch(self, user_id: str) -> None:
         """Fetches the key cards of a user who will probably be called, if none is known."""
         if not self.directory.pins.cards(user_id, self._clock.network_ms()):
-            self._spawn(self._quietly(self.directory.fetch(user_id)))
+            self._errands.run(self.directory.fetch(user_id))
 
     def devices(self, user_id: str) -> tuple[str, ...]:
         """A user's devices whose cards are known and have not run out."""
@@ -168,8 +173,12 @@ class SignalingService:
         if card.key != self._card_key:
             self._card_key = card.key
             soul = layout.keys_soul(self._identity.fingerprint)
-            self._spawn(self._quietly(self._put([Leaf(soul, card.key, card.text)])))
+            self._errands.run(self._put([Leaf(soul, card.key, card.text)]))
         self._listening.refresh(now_ms)
+
+    async def _listen_to_contacts(self) -> None:
+        await self.directory.agree()
+        self._listening.refresh(self._clock.network_ms())
 
     def _roll(self) -> None:
         try:
@@ -180,6 +189,7 @@ class SignalingService:
     def _on_leaf(self, place: Place, key: str, value: str) -> None:
         now_ms, now_s = self._clock.network_ms(), self._clock.monotonic()
         incoming = self._inbox.receive(place, key, value, now_ms, now_s)
+        self.directory.flush()
         if incoming is not None:
             self._received(incoming)
 
@@ -189,8 +199,8 @@ class SignalingService:
         self._count("signal.received")
         self._outbox.answered(signal.call_id)
         if incoming.contact and isinstance(signal.body, InviteBody):
-            self._spawn(self._quietly(self._give_receipt(incoming, signal.body.session)))
-        asyncio.get_running_loop().call_soon(self._on_signal, incoming)
+            self._errands.run(self._give_receipt(incoming, signal.body.session))
+        self._arrivals.take(incoming)
 
     async def _give_receipt(self, incoming: Incoming, session: str) -> None:
         signal = incoming.signal
@@ -228,7 +238,7 @@ class SignalingService:
         """Writes the stranger form of invitations that nobody has opened; called by its own timer."""
         leaves = self._outbox.knock_again(self._clock.network_ms(), self._clock.monotonic())
         if leaves:
-            self._spawn(self._quietly(self._put(leaves)))
+            self._errands.run(self._put(leaves))
         self._plan_knock()
 
     def _dropped(self, reason: str) -> None:
@@ -240,15 +250,3 @@ class SignalingService:
 
     def _count(self, name: str) -> None:
         self._counters[name] = self._counters.get(name, 0) + 1
-
-    async def _quietly(self, work: Coroutine[Any, Any, None]) -> None:
-        """For what nobody waits for: the graph goes on trying, and its state shows in health."""
-        try:
-            await work
-        except SidecarError as error:
-            self._log.debug("signaling work failed", code=error.code.value)
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)

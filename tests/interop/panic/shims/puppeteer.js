@@ -13,6 +13,19 @@ function refuseHttp () {
   }
 }
 
+// their page joins before it has loaded gun.js, which a busy machine lets them notice
+function joinWhenLoaded () {
+  let panic
+  Object.defineProperty(window, 'panic', {
+    get: () => panic,
+    set (value) {
+      panic = value
+      const join = panic.server
+      panic.server = (url) => { window.addEventListener('load', () => join.call(panic, url)) }
+    },
+  })
+}
+
 // PANIC takes a client that is gone for one that is done: a browser that dies must fail the run
 function fail (reason) {
   console.error(reason)
@@ -33,6 +46,7 @@ exports.launch = async () => {
     page.on('error', (error) => fail(`a page died: ${error.message}`))
     page.on('pageerror', (error) => console.error(`page error: ${error.message}`))
     await page.evaluateOnNewDocument(refuseHttp)
+    await page.evaluateOnNewDocument(joinWhenLoaded)
     return page
   }
   const close = () => {
