@@ -24,7 +24,8 @@ OnLeaf = Callable[[str, str, int], None]
 class _Session:
     """A call's soul and who may write there."""
 
-    def __init__(self, stop: Callable[[], None]) -> None:
+    def __init__(self, session: str, stop: Callable[[], None]) -> None:
+        self.session = session
         self.users: dict[str, None] = {}
         self.stop = stop
 
@@ -57,12 +58,17 @@ class Listening:
             self._watches[soul] = self._graph.watch_leaves(soul, wanted[soul])
 
     def join(self, call_id: str, session: str, user_id: str) -> None:
-        """Reads the session of a call, and takes what this user writes there."""
+        """Reads the session of a call, and takes what this user writes there; a call that has grown into a
+        conference has another session, and its old one is left."""
+        known = self._sessions.get(call_id)
+        if known is not None and known.session != session:
+            known.stop()
+            del self._sessions[call_id]
         if call_id not in self._sessions:
             if len(self._sessions) >= MAX_SESSIONS:
                 self.leave(next(iter(self._sessions)))
             # The users are looked up when a leaf arrives, which may be during the subscription.
-            joined = self._sessions[call_id] = _Session(stop=lambda: None)
+            joined = self._sessions[call_id] = _Session(session, stop=lambda: None)
             joined.users[user_id] = None
             joined.stop = self._graph.watch_leaves(layout.session_soul(session), self._of_session(call_id))
             self._graph.keep_close(True)
