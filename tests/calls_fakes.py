@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -11,6 +11,7 @@ import msgspec
 from sidecar.app.services.call_media import CallMedia
 from sidecar.app.services.calls import CallsService
 from sidecar.calls.events import Relation
+from sidecar.calls.notes import LiveNote
 from sidecar.calls.rules import Rules
 from sidecar.calls.switchboard import Switchboard
 from sidecar.conference.exchange import Exchange
@@ -125,13 +126,25 @@ class FakeHistory:
         self.records.append(record)
         self.added.set()
 
+    def newest(self, limit: int, before_ms: int | None = None) -> list[CallRecord]:
+        upper = before_ms if before_ms is not None else 2**62
+        return [record for record in reversed(self.records) if record.ended_at < upper][:limit]
+
+
+class FakeJournal:
+    def __init__(self) -> None:
+        self.notes: list[LiveNote] = []
+
+    def keep(self, notes: Iterable[LiveNote]) -> None:
+        self.notes = list(notes)
+
 
 class Bench:
     """A calls service with stand-ins all round."""
 
     def __init__(self, tmp_path: Any, rules: Rules | None = None) -> None:
         self.media, self.signaling = FakeMedia(), FakeSignaling()
-        self.hub, self.history = FakeHub(), FakeHistory()
+        self.hub, self.history, self.journal = FakeHub(), FakeHistory(), FakeJournal()
         self.clock = FakeClock()
         self.board = Switchboard(rules or Rules(), ALICE, "Alice")
         self.calls = CallsService(
@@ -140,6 +153,7 @@ class Bench:
             signaling=self.signaling,
             hub=self.hub,
             history=self.history,
+            journal=self.journal,
             names={BOB: "Bob"}.get,
             sources=SOURCES,
             ice_servers=[m.IceServer(urls=["stun:127.0.0.1:3478"])],

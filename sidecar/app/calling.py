@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from sidecar import log
 from sidecar.app import settings
-from sidecar.app.services.call_effects import Archive, Hub, Media, Signaling
+from sidecar.app.services.call_effects import Archive, Hub, Journal, Media, Signaling
 from sidecar.app.services.calls import CallsService
 from sidecar.app.services.conferences import ConferenceService, Graph
 from sidecar.app.services.meetings import Meetings
@@ -35,6 +35,7 @@ class Calling:
         graph: Graph,
         hub: Hub,
         history: Archive,
+        journal: Journal,
         clock: Clock,
         random: Random,
     ) -> None:
@@ -52,6 +53,7 @@ class Calling:
             signaling=signaling,
             hub=hub,
             history=history,
+            journal=journal,
             names=names,
             sources=settings.sources(config),
             ice_servers=settings.ice_servers(config),

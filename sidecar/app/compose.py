@@ -9,7 +9,6 @@ import asyncio
 import sys
 import traceback
 from collections import Counter
-from collections.abc import Awaitable
 from functools import partial
 from pathlib import Path
 
@@ -24,14 +23,14 @@ from sidecar.app.device_file import DeviceFile
 from sidecar.app.handshake import Handshake
 from sidecar.app.identity_file import create_identity
 from sidecar.app.lifeline import Lifeline
+from sidecar.app.remains import Remains
 from sidecar.app.services.call_media import CallMedia
 from sidecar.app.services.graph import GraphService
-from sidecar.app.services.history import History
 from sidecar.app.services.media import MediaService
 from sidecar.app.services.signaling import SignalingService
 from sidecar.app.services.social import SocialChange, SocialService
 from sidecar.app.services.trust_store import TrustStore
-from sidecar.app.shutdown import Shutdown
+from sidecar.app.shutdown import Shutdown, step
 from sidecar.app.start import Place
 from sidecar.app.system_clock import SystemClock, SystemRandom
 from sidecar.calls.events import End
@@ -50,9 +49,6 @@ from sidecar.trust.pins import KeyChange
 from sidecar.trust.social import SocialState
 
 logger = log.get("app")
-
-STEP_S = 0.4
-"""How long one part may take to end; all of them together fit into what politeness leaves."""
 
 
 def serve(shake: Handshake, place: Place) -> int:
@@ -107,6 +103,7 @@ class Node:
             log.get("media"),
             self._on_media_event,
         )
+        self._remains = Remains(data_dir, self._hub, self._clock)
         call_soon = asyncio.get_running_loop().call_soon_threadsafe
         self._trust = TrustStore(data_dir, call_soon, log.get("trust"))
         self._social = SocialService(
@@ -129,8 +126,8 @@ class Node:
             on_signal=self._on_signal,
             on_key_changed=self._on_key_changed,
             counters=self.counters,
+            on_envelope=self._remains.envelopes.keep,
         )
-        self._history = History(data_dir, call_soon, log.get("history"))
         self._calling = Calling(
             config,
             Self(self._identity.fingerprint, self._identity.pub, self._signaling.device),
@@ -140,7 +137,8 @@ class Node:
             signaling=self._signaling,
             graph=self._graph.client,
             hub=self._hub,
-            history=self._history,
+            history=self._remains.summaries,
+            journal=self._remains.journal,
             clock=self._clock,
             random=self._random,
         )
@@ -171,8 +169,9 @@ class Node:
             recordings=Path(self._place.data_dir) / "recordings",
             random=self._random,
         )
-        CallChannels(self._calls, self._call_media, self._check_room).register(registry)
-        ConferenceChannels(self._calls, self._calling.meetings, self._check_room).register(registry)
+        past, check_room = self._remains.history, self._check_room
+        CallChannels(self._calls, self._call_media, past, check_room).register(registry)
+        ConferenceChannels(self._calls, self._calling.meetings, check_room).register(registry)
 
     def _self_info(self) -> SelfInfo:
         return SelfInfo(
@@ -207,6 +206,7 @@ class Node:
             self._health.raise_problem("media.failed", "media died and is being started again")
         self._calling.on_media_event(event)
         self._call_media.on_media_event(event)
+        self._remains.summaries.on_media_event(event)
 
     async def start(self) -> None:
         """Serves from the first line on; what needs time or a network goes on in the background."""
@@ -216,6 +216,7 @@ class Node:
             await self._signaling.start()
         except LocalError as error:
             raise UnavailableError(f"identity file {self._place.identity_file}: {error.message}") from None
+        self._remains.recover(self._signaling)
         self._health.raise_problem("media.starting", "media is being loaded")
         self._media_start = asyncio.create_task(self._start_media(), name="media-start")
 
@@ -232,17 +233,10 @@ class Node:
         await self._calling.close(app_gone=app_gone, within_s=within_s)
         if self._media_start is not None:
             self._media_start.cancel()
-        await asyncio.gather(_step("signaling", self._signaling.stop()), _step("media", self._media.stop()))
+        await asyncio.gather(step("signaling", self._signaling.stop()), step("media", self._media.stop()))
         supervision.kill_all()
-        await _step("graph", self._graph.stop())
-        self._history.close()
+        await step("graph", self._graph.stop())
+        await step("history", self._remains.stop())
         self._trust.close()
         self._hub.close()
-        await _step("bridge", self._server.stop())
-
-
-async def _step(part: str, ending: Awaitable[None]) -> None:
-    try:
-        await asyncio.wait_for(ending, STEP_S)
-    except TimeoutError:
-        logger.warning("a part did not end in time", part=part)
+        await step("bridge", self._server.stop())

@@ -18,6 +18,7 @@ from . import effects as f
 from . import events as e
 from .facts import Facts
 from .machine import Call
+from .notes import LiveNote, of_call
 from .people import claimed
 from .reasons import mirrored
 from .rules import Rules
@@ -64,6 +65,10 @@ class Switchboard:
     def active(self) -> list[CallSession]:
         """The calls that have not ended; a stranger's that nobody has taken is none yet."""
         return [call.session() for call in self._live.values() if not _is_request(call)]
+
+    def notes(self) -> list[LiveNote]:
+        """What a crash would leave behind."""
+        return [of_call(call) for call in self._live.values()]
 
     def sends(self, call_id: str, kind: MediaTrackKind) -> bool:
         """Whether a line of ours has a source, muted or not."""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from sidecar.calls import effects as cf
 from sidecar.calls import events as ce
+from sidecar.calls.notes import LiveNote
 from sidecar.calls.switchboard import Switchboard
 from sidecar.errors import Code, LocalError, RemoteError
 from sidecar.schema import CallSession, MediaTrackKind
@@ -49,6 +50,10 @@ class Exchange:
 
     def active(self) -> list[CallSession]:
         return [*self.board.active(), *self.hall.active()]
+
+    def notes(self) -> list[LiveNote]:
+        """What must be known of all of them after a crash (C18)."""
+        return [*self.board.notes(), *self.hall.notes()]
 
     def sends(self, call_id: str, kind: MediaTrackKind) -> bool:
         """Whether a line of ours has a source, muted or not."""

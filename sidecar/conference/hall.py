@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from sidecar.calls import effects as cf
 from sidecar.calls import events as ce
 from sidecar.calls.machine import Call
+from sidecar.calls.notes import LiveNote
 from sidecar.calls.people import Person
 from sidecar.calls.states import Side
 from sidecar.errors import Code, LocalError, RemoteError
@@ -22,6 +23,7 @@ from . import events as e
 from .facts import ConferenceFacts, Room
 from .ids import conference_id
 from .machine import Conference
+from .notes import of_conference
 from .rules import ConferenceRules
 from .table import State
 
@@ -65,6 +67,11 @@ class Hall:
         """Those that our user is in or is asked into."""
         live = (State.JOINED, State.RINGING)
         return [conference.session() for conference in self._known.values() if conference.state in live]
+
+    def notes(self) -> list[LiveNote]:
+        """What a crash would leave behind of those."""
+        live = (State.JOINED, State.RINGING)
+        return [of_conference(conference) for conference in self._known.values() if conference.state in live]
 
     def talking(self) -> str | None:
         """The conference that claims our user."""

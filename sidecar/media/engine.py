@@ -22,6 +22,7 @@ from sidecar.media.core.liveness import TICK_S
 from sidecar.media.link import ClosedError, Emit, Link, Surroundings
 from sidecar.media.messages import (
     ApplyAnswer,
+    CallClosed,
     CloseCall,
     ClosePeer,
     Command,
@@ -172,14 +173,15 @@ class Engine:
 
     def _close_peer(self, command: ClosePeer) -> None:
         call = self._calls.get(command.peer.call_id)
-        link = call.links.pop(command.peer, None) if call else None
+        link = call.part(command.peer) if call else None
         if link is not None:
             self._spawn(link.close())
 
     def _close_call(self, command: CloseCall) -> None:
         call = self._calls.pop(command.call_id, None)
         if call is not None:
-            self._spawn(self._end_call(call))
+            self._spawn(self._end_call(call))  # which begins after what it ends has been measured
+            self._emit(CallClosed(call_id=command.call_id, stats={"participants": call.last_stats()}))
 
     def _send_control(self, command: SendControl) -> None:
         link = self._link(command.peer)
@@ -218,12 +220,7 @@ class Engine:
         await self._call(request.call_id).set_source(request.line, request.device_id, request.options)
 
     async def _get_stats(self, request: GetStats) -> dict[str, Any]:
-        latest: dict[str, Link] = {}
-        for link in self._call(request.call_id).links.values():
-            known = latest.get(link.peer.user_id)
-            if known is None or (link.connected, link.peer.gen) > (known.connected, known.peer.gen):
-                latest[link.peer.user_id] = link
-        return {"participants": [link.stats(self._catalog) for link in latest.values()]}
+        return {"participants": self._call(request.call_id).stats()}
 
     async def _list_devices(self, request: ListDevices) -> list[dict[str, Any]]:
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._catalog.devices)

@@ -272,11 +272,18 @@ class RecordingEnded(Message, frozen=True):
     duration_ms: int
 
 
+class CallClosed(Message, frozen=True):
+    """Answers ``CloseCall``: the last measurements of everybody who was connected, shape of CallStats."""
+
+    call_id: str
+    stats: dict[str, Any]
+
+
 class MediaLost(Message, frozen=True):
     """Made by the supervisor when the media process died: every connection is gone."""
 
 
 Event = (
     Ready | Reply | LocalDescription | PeerConnected | PeerLiveness | PeerFailed | RemoteState | ControlHeard
-    | Warning | RecordingEnded | MediaLost
+    | Warning | RecordingEnded | CallClosed | MediaLost
 )  # fmt: skip

@@ -175,6 +175,7 @@ class CallRecord(Value, frozen=True, kw_only=True):
     domain_id: DomainId | None = None
     started_at: Annotated[int, Meta(ge=0)] | None = None
     "When the first peer connected, Unix ms."
+    stats: CallStats | None = None
 
 
 class CallRecordStartParams(Params, frozen=True, kw_only=True):

@@ -3,4 +3,4 @@
 from typing import Final
 
 PROTOCOL: Final = 1
-SCHEMA_SHA256: Final = "67f30ebfe9f77715d8f84e6f1630040ff96bb6f05174410c3444bbdcfcca91cb"
+SCHEMA_SHA256: Final = "7c304d5fe517fc7b8939c8ff6feb63d548198f150bd72b676b8ee90bdf4d1d1f"

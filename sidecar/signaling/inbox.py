@@ -17,6 +17,7 @@ from sidecar.errors import RemoteError
 from sidecar.signaling import payload, sealing
 from sidecar.signaling.limits import Limits
 from sidecar.signaling.messages import Incoming, InviteBody, Kind, Signal
+from sidecar.signaling.sealing import OnEnvelope
 from sidecar.trust import envelope, pairwise, seal
 from sidecar.trust.boxkeys import BoxKey
 from sidecar.trust.identity import Identity, raw_public_key
@@ -79,12 +80,14 @@ class Inbox:
         on_drop: Callable[[str], None],
         limits: Limits | None = None,
         replay: ReplayWindow | None = None,
+        on_envelope: OnEnvelope | None = None,
     ) -> None:
         self._identity = identity
         self._device = device
         self._social = social
         self._pins = pins
         self._on_drop = on_drop
+        self._on_envelope = on_envelope
         self._limits = limits or Limits()
         self._rates = RateLimits(self._limits.rates())
         self.replay = replay or ReplayWindow()
@@ -141,6 +144,8 @@ class Inbox:
         fresh = self.replay.burn(signal.sender.pub, signal.nonce, signal.expires_at_ms, now_ms)
         _require(fresh, "replay")
         self._pins.learn(user_id, signal.sender.pub)
+        if self._on_envelope is not None:
+            self._on_envelope(signal.call_id, text or "", False)
         return Incoming(
             signal=signal,
             user_id=user_id,

@@ -25,7 +25,7 @@ class Caller:
     def __init__(self, bench: Bench) -> None:
         self.registry = Registry(Logger("ipc"), lambda: "error-id")
         self.full = False
-        CallChannels(bench.calls, bench.call_media, self._check_room).register(self.registry)
+        CallChannels(bench.calls, bench.call_media, bench.history, self._check_room).register(self.registry)
         self.client = Client("c1", EVERYTHING)
 
     def _check_room(self) -> None:
@@ -207,5 +207,19 @@ def test_every_channel_of_this_version_is_served(call: Caller):
     assert served == {
         "call:initiate", "call:accept", "call:reject", "call:end", "call:get", "call:list-active",
         "call:mute-audio", "call:mute-video", "call:share-screen", "call:set-device", "call:stats",
-        "call:record-start", "call:record-stop", "call:hold", "call:resume",
+        "call:record-start", "call:record-stop", "call:hold", "call:resume", "call:history",
     }  # fmt: skip
+
+
+async def test_every_end_leaves_a_line_newest_first(bench: Bench, call: Caller):
+    await ring(bench)
+    await call("call:reject", {"callId": CALL})
+    session = await call("call:initiate", {"userId": BOB, "type": "audio"})
+    await call("call:end", {"callId": session["id"]})
+    records = (await call("call:history"))["records"]
+    assert [(r["callId"], r["direction"], r["endReason"]) for r in records] == [
+        (session["id"], "outgoing", "cancelled"),
+        (CALL, "incoming", "declined"),
+    ]
+    assert (await call("call:history", {"limit": 1}))["records"] == records[:1]
+    assert (await call("call:history", {"before": 1}))["records"] == []

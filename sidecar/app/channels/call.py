@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from sidecar.app.channels.owners import owner_of
 from sidecar.app.services.call_media import NULL, CallMedia
@@ -16,12 +16,15 @@ from sidecar.schema import (
     CallEndParams,
     CallEndResult,
     CallGetParams,
+    CallHistoryParams,
+    CallHistoryResult,
     CallHoldParams,
     CallInitiateParams,
     CallMuteAudioParams,
     CallMuteAudioResult,
     CallMuteVideoParams,
     CallMuteVideoResult,
+    CallRecord,
     CallRecordStartParams,
     CallRecordStartResult,
     CallRecordStopParams,
@@ -46,13 +49,26 @@ _DEVICES = {
 }
 
 
+HISTORY_LIMIT = 50
+"""Records of ``call:history`` where the client names no limit, as the schema says."""
+
+
+class Past(Protocol):
+    """Where ended calls are kept."""
+
+    def newest(self, limit: int, before_ms: int | None) -> list[CallRecord]: ...
+
+
 class CallChannels:
     """The handlers."""
 
-    def __init__(self, calls: CallsService, media: CallMedia, check_room: Callable[[], None]) -> None:
+    def __init__(
+        self, calls: CallsService, media: CallMedia, past: Past, check_room: Callable[[], None]
+    ) -> None:
         """``check_room`` raises UnavailableError when this machine cannot carry one more call."""
         self._calls = calls
         self._media = media
+        self._past = past
         self._check_room = check_room
 
     def register(self, registry: Registry) -> None:
@@ -64,6 +80,7 @@ class CallChannels:
         registry.channel("call:resume", self._resume)
         registry.channel("call:get", self._get)
         registry.channel("call:list-active", self._list_active)
+        registry.channel("call:history", self._history)
         registry.channel("call:mute-audio", self._mute_audio)
         registry.channel("call:mute-video", self._mute_video)
         registry.channel("call:share-screen", self._share_screen)
@@ -109,6 +126,9 @@ class CallChannels:
 
     def _list_active(self, _: Client, __: None) -> list[CallSession]:
         return self._calls.board.active()
+
+    def _history(self, _: Client, params: CallHistoryParams) -> CallHistoryResult:
+        return CallHistoryResult(records=self._past.newest(params.limit or HISTORY_LIMIT, params.before))
 
     def _session(self, call_id: str) -> CallSession:
         session = self._calls.board.session(call_id)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 import msgspec
 
 from sidecar.calls import effects as f
 from sidecar.calls import events as e
+from sidecar.calls.notes import LiveNote
 from sidecar.errors import DeniedError, SidecarError, UnavailableError
 from sidecar.log import Logger
 from sidecar.media import messages as m
@@ -63,6 +64,12 @@ class Archive(Protocol):
     """Where ended calls are kept."""
 
     def add(self, record: CallRecord) -> None: ...
+
+
+class Journal(Protocol):
+    """Where live calls are noted for the process after a crash."""
+
+    def keep(self, notes: Iterable[LiveNote]) -> None: ...
 
 
 class Performer:

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sidecar.app.services.call_effects import Archive, Hub, Media, Performer, Signaling
+from sidecar.app.services.call_effects import Archive, Hub, Journal, Media, Performer, Signaling
 from sidecar.app.services.call_events import from_media
 from sidecar.calls import effects as f
 from sidecar.calls import events as e
@@ -32,6 +32,7 @@ class CallsService:
         signaling: Signaling,
         hub: Hub,
         history: Archive,
+        journal: Journal,
         names: Callable[[str], str | None],
         sources: Mapping[MediaTrackKind, str],
         ice_servers: list[m.IceServer],
@@ -42,6 +43,7 @@ class CallsService:
     ) -> None:
         """``names``: a user's name in our social copy. ``sources``: the device each line starts with."""
         self.board = board
+        self._journal = journal
         self._signaling = signaling
         self._names = names
         self._clock = clock
@@ -158,6 +160,7 @@ class CallsService:
                 self._performer.perform(self._todo.popleft())
         finally:
             self._performing = False
+        self._journal.keep(self.board.notes())
         self._set_timer()
 
     def _set_timer(self) -> None:

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from functools import partial
 
 import msgspec
 
 from sidecar.log import Logger
 from sidecar.schema import CallRecord
-from sidecar.storage.database import CallSoon, Database
+from sidecar.storage.database import Database, Statement
 
-DATABASE = "calls.db"
 RECORDS_MAX = 1000
 """Kept; the oldest goes first."""
 
-_MIGRATIONS = (
-    """
-    CREATE TABLE calls (
-        call_id TEXT PRIMARY KEY, ended_ms INTEGER NOT NULL, record BLOB NOT NULL
-    ) WITHOUT ROWID;
-    CREATE INDEX calls_by_end ON calls (ended_ms);
-    """,
-)
 _PUT = "INSERT OR REPLACE INTO calls (call_id, ended_ms, record) VALUES (?, ?, ?)"
+_IS_OVER = "DELETE FROM live WHERE call_id = ?"
+_MEASURED = "UPDATE calls SET record = ? WHERE call_id = ? AND ended_ms = ?"
 _TRIM = (
     "DELETE FROM calls WHERE call_id IN "
     "(SELECT call_id FROM calls ORDER BY ended_ms DESC, call_id LIMIT -1 OFFSET ?)"
@@ -32,27 +25,48 @@ _FAR_FUTURE_MS = 2**62
 
 
 class History:
-    """Raises UnavailableError if the file cannot be opened; a record that cannot be written is logged."""
+    """A record that cannot be written is logged; one that is on its way to the disk can be read already."""
 
-    def __init__(self, data_dir: Path, call_soon: CallSoon, log: Logger) -> None:
+    def __init__(self, database: Database, log: Logger) -> None:
+        self._database = database
         self._log = log
-        self._database = Database(data_dir / DATABASE, _MIGRATIONS, call_soon)
+        self._unwritten: dict[str, CallRecord] = {}
 
     def add(self, record: CallRecord) -> None:
-        """Writes one ended call; a repeated id replaces the older record."""
+        """Writes one ended call, which is not alive from then on; a repeated id replaces the older record."""
         row = (record.call_id, record.ended_at, msgspec.json.encode(record))
-        self._database.submit([(_PUT, [row]), (_TRIM, [(RECORDS_MAX,)])], self._written)
+        statements: list[Statement] = [
+            (_PUT, [row]),
+            (_IS_OVER, [(record.call_id,)]),
+            (_TRIM, [(RECORDS_MAX,)]),
+        ]
+        self._unwritten[record.call_id] = record
+        self._database.submit(statements, partial(self._written, record))
+
+    def measured(self, record: CallRecord) -> None:
+        """Replaces the record of the same end of the same call by one that has its measurements."""
+        if record.call_id in self._unwritten:
+            self._unwritten[record.call_id] = record
+        row = (msgspec.json.encode(record), record.call_id, record.ended_at)
+        self._database.submit([(_MEASURED, [row])], partial(self._written, record))
 
     def newest(self, limit: int, before_ms: int | None = None) -> list[CallRecord]:
-        """Ended calls, newest first, as far as they have been committed."""
+        """Ended calls, newest first. ``before_ms``: only those that ended earlier."""
         upper = _FAR_FUTURE_MS if before_ms is None else before_ms
         rows = self._database.reader.execute(_NEWEST, (upper, limit))
-        return [msgspec.json.decode(data, type=CallRecord) for (data,) in rows]
+        found = {record.call_id: record for (data,) in rows if (record := self._decode(data)) is not None}
+        found |= {key: record for key, record in self._unwritten.items() if record.ended_at < upper}
+        return sorted(found.values(), key=lambda record: (-record.ended_at, record.call_id))[:limit]
 
-    def close(self) -> None:
-        """Writes what is queued and closes the file."""
-        self._database.close()
+    def _decode(self, data: bytes) -> CallRecord | None:
+        try:
+            return msgspec.json.decode(data, type=CallRecord)
+        except msgspec.MsgspecError:
+            self._log.warning("a call record cannot be read")
+            return None
 
-    def _written(self, stored: bool) -> None:
+    def _written(self, record: CallRecord, stored: bool) -> None:
+        if self._unwritten.get(record.call_id) is record:
+            del self._unwritten[record.call_id]
         if not stored:
-            self._log.warning("a call record could not be written")
+            self._log.warning("a call record could not be written", call_id=record.call_id)

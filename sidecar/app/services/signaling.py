@@ -1,8 +1,4 @@
-"""Runs signaling against the graph: which souls are read now, what comes in, what goes out (DESIGN D3).
-
-The decisions are those of ``sidecar.signaling``; here are the tasks, the subscriptions that follow the clock
-from bucket to bucket, and the receipt that a device gives a contact as soon as it has opened an invitation.
-"""
+"""Runs signaling against the graph (DESIGN D3): what is read, what is sent. Decides nothing."""
 
 from __future__ import annotations
 
@@ -22,7 +18,7 @@ from sidecar.signaling.inbox import Inbox, Place
 from sidecar.signaling.limits import Limits
 from sidecar.signaling.messages import AnyBody, EmptyBody, Incoming, InviteBody, Kind
 from sidecar.signaling.outbox import Message, Outbox
-from sidecar.signaling.sealing import Leaf
+from sidecar.signaling.sealing import Leaf, OnEnvelope
 from sidecar.trust import boxkeys
 from sidecar.trust.identity import Identity, check_pair
 from sidecar.trust.pins import KeyChange
@@ -52,6 +48,7 @@ class SignalingService:
         on_signal: Callable[[Incoming], None],
         on_key_changed: Callable[[KeyChange], None],
         counters: MutableMapping[str, int],
+        on_envelope: OnEnvelope | None = None,
         limits: Limits | None = None,
     ) -> None:
         self._graph = graph
@@ -64,7 +61,9 @@ class SignalingService:
         self.directory = KeyDirectory(
             graph, identity, social, memory, on_key_changed, clock=clock, counters=counters, log=log
         )
-        self._outbox = Outbox(identity, keys.device, epoch=random.bytes(8).hex(), random=random)
+        self._outbox = Outbox(
+            identity, keys.device, epoch=random.bytes(8).hex(), random=random, on_envelope=on_envelope
+        )
         self._inbox = Inbox(
             identity,
             keys.device,
@@ -72,6 +71,7 @@ class SignalingService:
             pins=self.directory.pins,
             on_drop=self._dropped,
             limits=limits,
+            on_envelope=on_envelope,
         )
         self._listening = Listening(graph, self.directory, social, identity.fingerprint, self._on_leaf)
         self._card_key = ""
@@ -172,8 +172,8 @@ class SignalingService:
         card = self._keys.card(self._identity, now_ms)
         if card.key != self._card_key:
             self._card_key = card.key
-            soul = layout.keys_soul(self._identity.fingerprint)
-            self._errands.run(self._put([Leaf(soul, card.key, card.text)]))
+            leaf = Leaf(layout.keys_soul(self._identity.fingerprint), card.key, card.text)
+            self._errands.run(self._put([leaf]))
         self._listening.refresh(now_ms)
 
     async def _listen_to_contacts(self) -> None:
@@ -242,11 +242,8 @@ class SignalingService:
         self._plan_knock()
 
     def _dropped(self, reason: str) -> None:
-        if reason == "duplicate":
-            self._count("signal.duplicate")
-        else:
-            self._count(f"signal.dropped.{reason}")
-            self._log.debug("signal dropped", reason=reason)
+        self._count("signal.duplicate" if reason == "duplicate" else f"signal.dropped.{reason}")
+        self._log.debug("signal dropped", reason=reason)
 
     def _count(self, name: str) -> None:
         self._counters[name] = self._counters.get(name, 0) + 1

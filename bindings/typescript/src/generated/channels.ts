@@ -128,7 +128,7 @@ import type {
 export const PROTOCOL = 1;
 
 /** SHA-256 of the schema file; `system:hello` answers with the sidecar's. */
-export const SCHEMA_SHA256 = "67f30ebfe9f77715d8f84e6f1630040ff96bb6f05174410c3444bbdcfcca91cb";
+export const SCHEMA_SHA256 = "7c304d5fe517fc7b8939c8ff6feb63d548198f150bd72b676b8ee90bdf4d1d1f";
 
 /** Every channel with what it takes and gives; of a stream, `result` is one item. */
 export interface AlephNetIPCMap {
