@@ -55,7 +55,7 @@ class Presence:
         """Whether nobody has heard it for too long."""
         if user_id in self._hearing:
             return False
-        return now - self._heard.get(user_id, now) >= SILENT_S
+        return now >= self._heard.get(user_id, now) + SILENT_S
 
     def next_silence(self, users: Collection[str]) -> float | None:
         """When the next of these members falls silent, if nobody hears it before."""
