@@ -14,6 +14,7 @@ from functools import partial
 from sidecar.calls import effects as cf
 from sidecar.calls import events as ce
 
+from .broken import Broken, promise
 from .network import Agenda, Dice
 
 LEVELS = ((2.5, ce.Level.SUSPECT), (5.0, ce.Level.RECONNECTING), (30.0, ce.Level.LOST))
@@ -55,12 +56,14 @@ class Media:
     by_sdp: dict[str, End] = field(default_factory=dict)
     captured: set[tuple[str, str]] = field(default_factory=set)
     """(node, call) with open sources."""
+    dead: set[str] = field(default_factory=set)
+    """Nodes that no direct path reaches."""
     serial: int = 0
 
     def open_peer(self, node: str, effect: cf.OpenPeer) -> None:
         key = (node, effect.call_id, effect.user_id, effect.gen)
-        assert (node, effect.call_id) in self.captured, "a connection without sources"
-        assert key not in self.ends, f"opened twice: {key}"
+        promise((node, effect.call_id) in self.captured, "a connection without sources")
+        promise(key not in self.ends, f"opened twice: {key}")
         self.serial += 1
         kind = "offer" if effect.remote_sdp is None else "answer"
         end = End(node, effect.call_id, effect.user_id, effect.gen, f"{kind} {self.serial} of {node}")
@@ -80,8 +83,9 @@ class Media:
     def apply_answer(self, node: str, effect: cf.ApplyAnswer) -> None:
         end = self.ends.get((node, effect.call_id, effect.user_id, effect.gen))
         far = self.by_sdp.get(effect.sdp)
-        assert end is not None, "an answer for a connection that is not there"
-        assert end.far is None, "an answer was applied twice"
+        if end is None:
+            raise Broken("an answer for a connection that is not there")
+        promise(end.far is None, "an answer was applied twice")
         if far is None or far.far is not end or not self.dice.connects():
             return
         end.far = far
@@ -91,6 +95,8 @@ class Media:
     def _come_up(self, end: End) -> None:
         if not end.open or end.far is None or not end.far.open or end.up:
             return
+        if self.dead & {end.node, end.far.node}:
+            return
         end.up = True
         self._report(end, ce.PeerConnected(call_id=end.call_id, user_id=end.user_id, gen=end.gen))
         if end.far.up:
@@ -99,8 +105,18 @@ class Media:
     def _plan_break(self, end: End) -> None:
         after = self.dice.next_break()
         if after is not None:
-            length = self.dice.break_length()
-            self.agenda.at(self.agenda.now + after, lambda: self.silence(end, length))
+            self.agenda.at(self.agenda.now + after, lambda: self._break(end))
+
+    def _break(self, end: End) -> None:
+        if self.dice.preset.breaks_per_minute:
+            self.silence(end, self.dice.break_length())
+
+    def cut(self, node: str, length: float) -> None:
+        """Nothing direct reaches or leaves a node for a while, and no connection of it comes up."""
+        self.dead.add(node)
+        for end in [end for end in self.ends.values() if end.node == node]:
+            self.silence(end, length)
+        self.agenda.at(self.agenda.now + length, lambda: self.dead.discard(node))
 
     def silence(self, end: End, length: float) -> None:
         """Nothing passes between the two for a while."""
@@ -136,7 +152,7 @@ class Media:
 
     def close_call(self, node: str, call_id: str) -> None:
         """Closes every connection and source of a call."""
-        assert (node, call_id) in self.captured, "closed what was never opened"
+        promise((node, call_id) in self.captured, "closed what was never opened")
         self.captured.discard((node, call_id))
         for key in [key for key in self.ends if key[:2] == (node, call_id)]:
             self._close(key)
@@ -156,13 +172,17 @@ class Media:
 
     def kill(self, node: str) -> None:
         """The process of a node is gone without a word."""
+        self.lose(node)
+        self.captured = {item for item in self.captured if item[0] != node}
+
+    def lose(self, node: str) -> None:
+        """Every connection of a node is gone without a word."""
         for key in [key for key in self.ends if key[0] == node]:
             end = self.ends.pop(key)
             end.open = False
             far = end.far
             if far is not None and far.open and far.up:
                 self._fall_silent(far)
-        self.captured = {item for item in self.captured if item[0] != node}
 
     def _fall_silent(self, end: End, length: float = math.inf) -> None:
         end.silent = True
@@ -170,9 +190,9 @@ class Media:
             if after < length:
                 self.agenda.at(self.agenda.now + after, partial(self._judge, end, level))
 
-    def carries(self, node: str, call_id: str, user_id: str) -> bool:
-        """Whether a control message of this node reaches that user now."""
+    def far_end(self, node: str, call_id: str, user_id: str) -> str | None:
+        """The node that a control message to that user reaches now, if one does."""
         for end in self.ends.values():
             if (end.node, end.call_id, end.user_id) == (node, call_id, user_id) and end.carries():
-                return True
-        return False
+                return end.far.node if end.far else None
+        return None

@@ -1,0 +1,132 @@
+"""The door of a node without its cryptography: it decides about honest nodes as the real one does, faster."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Protocol
+
+from sidecar.calls import effects as cf
+from sidecar.clock import Random
+from sidecar.signaling.inbox import MIN_TO_RING_MS
+from sidecar.signaling.messages import Incoming, InviteBody, Kind, Party, Signal
+
+from .accounts import Account, Owner
+from .graph import Graph
+
+OnSignal = Callable[[Incoming], None]
+
+
+class Door(Protocol):
+    """What a node says becomes leaves, what it reads becomes signals that passed the checks."""
+
+    def open(self) -> None: ...
+    def close(self) -> None: ...
+    def join(self, call_id: str, session: str, user_id: str) -> None: ...
+    def leave(self, call_id: str) -> None: ...
+    def send(self, effect: cf.SendSignal) -> None: ...
+
+
+class PlainDoor:
+    """Signals as they are, in one inbox per user and one soul per session."""
+
+    def __init__(
+        self,
+        owner: Owner,
+        users: Mapping[str, Account],
+        graph: Graph,
+        *,
+        random: Random,
+        counts: Counter[str],
+        on_signal: OnSignal,
+    ) -> None:
+        self._owner = owner
+        self._users = users
+        self._graph = graph
+        self._random = random
+        self._counts = counts
+        self._on_signal = on_signal
+        self._sessions: dict[str, tuple[str, set[str]]] = {}
+        """Soul and allowed users, by call."""
+        self._seq = 0
+
+    def open(self) -> None:
+        """Begins to read."""
+        self._graph.watch(self._owner.name, f"inbox/{self._owner.account.user_id}", self._in_inbox)
+
+    def join(self, call_id: str, session: str, user_id: str) -> None:
+        """Reads a session, and takes what this user writes there."""
+        if call_id in self._sessions:
+            self._sessions[call_id][1].add(user_id)
+            return
+        soul = f"session/{session}"
+        self._sessions[call_id] = (soul, {user_id})
+        self._graph.watch(self._owner.name, soul, partial(self._in_session, call_id))
+
+    def leave(self, call_id: str) -> None:
+        soul, _ = self._sessions.pop(call_id, ("", set()))
+        self._graph.unwatch(self._owner.name, soul)
+
+    def close(self) -> None:
+        """The process is gone; nothing is planned here."""
+
+    def send(self, effect: cf.SendSignal) -> None:
+        owner, to = self._owner, self._users[effect.user_id]
+        self._seq += 1
+        now_ms = owner.clock.network_ms()
+        signal = Signal(
+            kind=effect.kind,
+            call_id=effect.call_id,
+            sender=Party(owner.account.identity.pub, owner.device),
+            recipient=Party(to.identity.pub, effect.device),
+            body=effect.body,
+            epoch=owner.epoch,
+            gen=effect.gen,
+            seq=self._seq,
+            issued_at_ms=now_ms,
+            expires_at_ms=now_ms + round(effect.ttl_s * 1000),
+            nonce=self._random.bytes(16).hex(),
+            room_id=effect.room_id,
+            domain_id=effect.domain_id,
+        )
+        soul = f"inbox/{effect.user_id}" if effect.session is None else f"session/{effect.session}"
+        self._graph.put(owner.name, soul, signal.nonce, signal)
+
+    def _in_inbox(self, key: str, signal: Signal) -> None:
+        sender = self._sender(signal)
+        known = self._owner.account.social.contact(sender.user_id) is not None
+        if not known and not isinstance(signal.body, InviteBody):
+            self._counts["dropped place"] += 1
+            return
+        self._take(signal, sender)
+
+    def _in_session(self, call_id: str, key: str, signal: Signal) -> None:
+        sender = self._sender(signal)
+        if sender.user_id in self._sessions[call_id][1]:
+            self._take(signal, sender)
+        else:
+            self._counts["dropped kid"] += 1
+
+    def _sender(self, signal: Signal) -> Account:
+        return next(one for one in self._users.values() if one.identity.pub == signal.sender.pub)
+
+    def _take(self, signal: Signal, sender: Account) -> None:
+        owner, social = self._owner, self._owner.account.social
+        now_ms = owner.clock.network_ms()
+        left_ms = signal.expires_at_ms - now_ms
+        ours = signal.recipient.pub == owner.account.identity.pub
+        if not ours or signal.recipient.device not in (None, owner.device):
+            return
+        if left_ms <= (MIN_TO_RING_MS if signal.kind is Kind.INVITE else 0):
+            self._counts["dropped expired"] += 1
+            return
+        if social.is_blocked(sender.user_id):
+            self._counts["dropped blocked"] += 1
+            return
+        if not owner.replay.burn(signal.sender.pub, signal.nonce, signal.expires_at_ms, now_ms):
+            self._counts["dropped replay"] += 1
+            return
+        contact = social.contact(sender.user_id) is not None
+        name = social.name(sender.user_id)
+        self._on_signal(Incoming(signal=signal, user_id=sender.user_id, contact=contact, verified_name=name))

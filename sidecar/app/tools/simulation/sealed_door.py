@@ -1,0 +1,143 @@
+"""The real door of a node: outbox, sealing and inbox, on the souls of the real layout."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from sidecar.calls import effects as cf
+from sidecar.clock import Random
+from sidecar.signaling import layout
+from sidecar.signaling.inbox import Inbox, Peer, Place, PlaceKind
+from sidecar.signaling.messages import Kind
+from sidecar.signaling.outbox import Message, Outbox, Recipient
+from sidecar.signaling.sealing import Leaf
+from sidecar.trust import boxkeys
+from sidecar.trust.pins import Pins
+
+from .accounts import Account, Owner, box_key, shared
+from .doors import OnSignal
+from .graph import Graph
+from .network import Agenda
+
+
+class SealedDoor:
+    """As ``services.signaling`` does it, without a loop."""
+
+    def __init__(
+        self,
+        owner: Owner,
+        users: Mapping[str, Account],
+        graph: Graph,
+        *,
+        agenda: Agenda,
+        random: Random,
+        counts: Counter[str],
+        on_signal: OnSignal,
+    ) -> None:
+        self._owner = owner
+        self._users = users
+        self._graph = graph
+        self._counts = counts
+        self._on_signal = on_signal
+        self._agenda = agenda
+        me = owner.account
+        self._outbox = Outbox(me.identity, owner.device, epoch=owner.epoch, random=random)
+        pins = Pins()
+        for contact in me.social.contacts():
+            pins.hold(contact.user_id, contact.pub)
+        self._inbox = Inbox(
+            me.identity,
+            owner.device,
+            social=me.social,
+            pins=pins,
+            on_drop=self._dropped,
+            replay=owner.replay,
+        )
+        self._inbox.set_box_keys((box_key(owner.device), boxkeys.of_identity(me.identity.seed)))
+        self._souls: set[str] = set()
+        self._sessions: dict[str, tuple[str, dict[str, Peer]]] = {}
+        self._open = True
+
+    def open(self) -> None:
+        """Reads the inboxes of this hour and day, and goes on to the next."""
+        owner, now_ms = self._owner, self._owner.clock.network_ms()
+        wanted = dict.fromkeys(
+            layout.stranger_souls(owner.account.user_id, now_ms), Place(PlaceKind.STRANGERS)
+        )
+        for contact in owner.account.social.contacts():
+            peer = self._peer(contact.user_id)
+            place = Place(PlaceKind.PAIRWISE, contact.user_id, (peer,))
+            wanted |= dict.fromkeys(layout.pairwise_souls(peer.shared, owner.account.user_id, now_ms), place)
+        for soul, place in wanted.items():
+            if soul not in self._souls:
+                self._graph.watch(owner.name, soul, partial(self._read, place))
+        self._souls = set(wanted)
+        change_s = (layout.next_change_ms(now_ms) - now_ms) / 1000 + 0.01
+        self._agenda.at(self._agenda.now + change_s, self._roll)
+
+    def _roll(self) -> None:
+        if self._open:
+            self.open()
+
+    def _peer(self, user_id: str) -> Peer:
+        other = self._users[user_id].identity
+        return Peer(user_id, other.pub, shared(self._owner.account.identity.priv, other.pub))
+
+    def join(self, call_id: str, session: str, user_id: str) -> None:
+        """Reads a session, and takes what this user writes there."""
+        if call_id not in self._sessions:
+            soul = layout.session_soul(session)
+            self._sessions[call_id] = (soul, {user_id: self._peer(user_id)})
+            self._graph.watch(self._owner.name, soul, partial(self._read_session, call_id))
+        self._sessions[call_id][1][user_id] = self._peer(user_id)
+
+    def leave(self, call_id: str) -> None:
+        soul, _ = self._sessions.pop(call_id, ("", {}))
+        self._graph.unwatch(self._owner.name, soul)
+
+    def close(self) -> None:
+        """The process is gone."""
+        self._open = False
+
+    def send(self, effect: cf.SendSignal) -> None:
+        social, clock = self._owner.account.social, self._owner.clock
+        peer, user = self._peer(effect.user_id), self._users[effect.user_id]
+        contact = social.contact(effect.user_id) is not None
+        to = Recipient(effect.user_id, peer.pub, contact, peer.shared, user.cards())
+        message = Message(
+            effect.call_id, effect.kind, effect.body, effect.gen, effect.ttl_s, effect.session,
+            effect.device, effect.room_id, effect.domain_id,
+        )  # fmt: skip
+        if effect.kind is Kind.ACCEPT:
+            self._inbox.taken(effect.user_id)
+        self._put(self._outbox.write(message, to, clock.network_ms(), clock.monotonic()))
+        due = self._outbox.next_deadline()
+        if due is not None:
+            self._agenda.at(due, self._knock)
+
+    def _knock(self) -> None:
+        if self._open:
+            clock = self._owner.clock
+            self._put(self._outbox.knock_again(clock.network_ms(), clock.monotonic()))
+
+    def _put(self, leaves: list[Leaf]) -> None:
+        for leaf in leaves:
+            self._inbox.ignore(leaf.key)
+            self._graph.put(self._owner.name, *leaf)
+
+    def _read_session(self, call_id: str, key: str, value: Any) -> None:
+        peers = tuple(self._sessions[call_id][1].values())
+        self._read(Place(PlaceKind.SESSION, call_id, peers), key, value)
+
+    def _read(self, place: Place, key: str, value: Any) -> None:
+        clock = self._owner.clock
+        incoming = self._inbox.receive(place, key, value, clock.network_ms(), clock.monotonic())
+        if incoming is not None:
+            self._outbox.answered(incoming.signal.call_id)
+            self._on_signal(incoming)
+
+    def _dropped(self, reason: str) -> None:
+        self._counts[f"dropped {reason}"] += 1

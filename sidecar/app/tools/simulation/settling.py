@@ -1,0 +1,121 @@
+"""What must hold once a world has come to rest: both ends in or out together, one story, one roster, no timer."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from sidecar.schema import CallState, EndReason, ParticipantState
+
+from .broken import promise
+from .promises import ENDED
+
+if TYPE_CHECKING:
+    from .nodes import Node
+    from .shared import Shared
+
+MIRROR = {EndReason.LOCAL_HANGUP: EndReason.REMOTE_HANGUP}
+"""What the other end says to it; every other reason is the same word at both ends."""
+FROM_PEER = frozenset({"signal reject", "signal busy", "signal cancel", "signal end"})
+"""Causes of an end that the peer has told."""
+ELSEWHERE = frozenset({EndReason.ANSWERED_ELSEWHERE, EndReason.DECLINED_ELSEWHERE})
+TOGETHER = frozenset({CallState.ACTIVE, CallState.ON_HOLD})
+
+
+def at_rest(shared: Shared) -> None:
+    """Nobody has done anything for a while and the network works."""
+    calls: dict[str, list[Node]] = defaultdict(list)
+    for node in _alive(shared):
+        for call_id in shared.promises.lives[node.name].peers:
+            if node.exchange.hall.get(call_id) is None:
+                calls[call_id].append(node)
+    for call_id, nodes in calls.items():
+        _together(shared, call_id, nodes)
+        _one_story(shared, call_id, nodes)
+    _one_roster(shared)
+
+
+def at_the_end(shared: Shared) -> None:
+    """Everybody has hung up, and what was to be forgotten has been."""
+    for node in _alive(shared):
+        life = shared.promises.lives[node.name]
+        promise(not life.captured, f"{node.name} captures after everything has ended")
+        promise(not life.sessions, f"{node.name} still reads the session of a call")
+        promise(not node.exchange.active(), f"{node.name} has a call after everything has ended")
+        due = node.exchange.next_deadline()
+        promise(due is None, f"{node.name} has a timer left")
+
+
+def _alive(shared: Shared) -> list[Node]:
+    return [node for node in shared.nodes.values() if not node.dead]
+
+
+def _together(shared: Shared, call_id: str, nodes: list[Node]) -> None:
+    """Two are in a call, one at each end, or nobody is."""
+    inside = []
+    for node in nodes:
+        if shared.promises.lives[node.name].states.get(call_id) == ENDED:
+            continue
+        session = node.exchange.session(call_id)
+        promise(session is not None and session.state in TOGETHER, f"{node.name} is stuck in {call_id}")
+        inside.append(node)
+    users = {node.user_id for node in inside}
+    promise(len(inside) in (0, 2) and len(users) == len(inside), f"{len(inside)} are in {call_id}")
+
+
+def _one_story(shared: Shared, call_id: str, nodes: list[Node]) -> None:
+    """Who was told of the end by the other side says what it says."""
+    ends = {node: shared.promises.lives[node.name].endings.get(call_id) for node in nodes}
+    caller = next((n for n in nodes if call_id in shared.promises.lives[n.name].made), None)
+    mine = ends.get(caller) if caller else None
+    if caller is None or mine is None:
+        return
+    theirs = {node: end for node, end in ends.items() if node is not caller and end is not None}
+    for node, end in theirs.items():
+        told = end.cause in FROM_PEER
+        fits = _same(mine.reason, end.reason) or end.reason in ELSEWHERE
+        promise(not told or fits, f"{call_id}: {mine.reason.value} here, {end.reason.value} at {node.name}")
+    if mine.cause in FROM_PEER and theirs:
+        fits = any(_same(end.reason, mine.reason) for end in theirs.values())
+        said = sorted(end.reason.value for end in theirs.values())
+        promise(fits, f"{call_id}: {mine.reason.value} at {caller.name}, {said} at the others")
+
+
+def _same(one: EndReason, other: EndReason) -> bool:
+    return MIRROR.get(one, one) == other or MIRROR.get(other, other) == one
+
+
+def _one_roster(shared: Shared) -> None:
+    """Who is in a conference sees everybody who is in it, and nobody else; a room has one."""
+    inside: dict[str, list[Node]] = defaultdict(list)
+    for node in _alive(shared):
+        for conference in (node.exchange.hall.get(c) for c in shared.promises.lives[node.name].states):
+            if conference is not None and conference.joined:
+                inside[conference.call_id].append(node)
+    rooms: dict[str, str] = {}
+    for call_id, nodes in inside.items():
+        room_id = _agreed(shared, call_id, nodes)
+        other = rooms.setdefault(room_id, call_id) if room_id is not None else call_id
+        apart = all(_strange(one, two) for one in nodes for two in inside[other])
+        promise(other == call_id or apart, f"two conferences in {room_id}")
+
+
+def _agreed(shared: Shared, call_id: str, nodes: list[Node]) -> str | None:
+    """Checks one conference; its room. Who has blocked a member is deaf to it and sees another roster."""
+    users = sorted(node.user_id for node in nodes)
+    promise(len(users) == len(set(users)), f"two devices of one user are in {call_id[:12]}")
+    deaf = any(one.owner.account.social.is_blocked(user) for one in nodes for user in users)
+    conference = None
+    for node in nodes:
+        conference = node.exchange.hall.get(call_id)
+        assert conference is not None
+        promise(deaf or len(users) <= conference.limit, f"{len(users)} are in {call_id[:12]}")
+        people = conference.session().participants
+        seen = sorted(p.user_id for p in people if p.state is ParticipantState.CONNECTED)
+        promise(deaf or seen == users, f"{node.name} sees {seen} in {call_id[:12]}, there are {users}")
+    return conference.facts.room_id if conference else None
+
+
+def _strange(one: Node, two: Node) -> bool:
+    """Whether what one of them announces does not reach the other."""
+    return any(a.owner.account.social.contact(b.user_id) is None for a, b in ((one, two), (two, one)))
