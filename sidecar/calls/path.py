@@ -99,7 +99,7 @@ class Path:
         due = [self._build_until, self._grace_until]
         if self._silent_since is not None:
             due.append(self._silent_since + self._rules.lost_s)
-        if self._wanted:
+        if self._wanted and self.building is None:
             due.append(self._renew_at())
         return min((at for at in due if at is not None), default=None)
 
@@ -163,7 +163,7 @@ class Path:
         if self._build_until is not None and self._build_until <= now:
             out += self._drop_building()
             out += self._renew(now) if self._silent_since is not None else []
-        if self._wanted and self._renew_at() <= now:
+        if self._wanted and self.building is None and self._renew_at() <= now:
             out += self._renew(now)
         return out
 
