@@ -25,7 +25,7 @@ class Door(Protocol):
     def close(self) -> None: ...
     def join(self, call_id: str, session: str, user_id: str) -> None: ...
     def leave(self, call_id: str) -> None: ...
-    def send(self, effect: cf.SendSignal) -> None: ...
+    def send(self, effect: cf.SendSignal, near: str | None) -> None: ...
 
 
 class PlainDoor:
@@ -71,7 +71,8 @@ class PlainDoor:
     def close(self) -> None:
         """The process is gone; nothing is planned here."""
 
-    def send(self, effect: cf.SendSignal) -> None:
+    def send(self, effect: cf.SendSignal, near: str | None) -> None:
+        """``near``: the node that a control channel reaches."""
         owner, to = self._owner, self._users[effect.user_id]
         self._seq += 1
         now_ms = owner.clock.network_ms()
@@ -91,7 +92,7 @@ class PlainDoor:
             domain_id=effect.domain_id,
         )
         soul = f"inbox/{effect.user_id}" if effect.session is None else f"session/{effect.session}"
-        self._graph.put(owner.name, soul, signal.nonce, signal)
+        self._graph.put(owner.name, soul, signal.nonce, signal, near)
 
     def _in_inbox(self, key: str, signal: Signal) -> None:
         sender = self._sender(signal)

@@ -40,12 +40,16 @@ class Graph:
         self._held: list[_Delivery] = []
         self._thaws: dict[str, float] = {}
 
-    def put(self, writer: str, soul: str, key: str, value: Any) -> None:
-        """Writes; another value under the same key takes its place."""
+    def put(self, writer: str, soul: str, key: str, value: Any, near: str | None = None) -> None:
+        """Writes; another value under the same key takes its place. ``near`` is told directly, over the
+        control channel of a connection (D4)."""
         self._souls.setdefault(soul, {})[key] = (writer, value)
         for reader, on_leaf in self._readers.get(soul, {}).items():
-            if reader != writer:
-                self._send(_Delivery(writer, reader, soul, key, value, on_leaf))
+            delivery = _Delivery(writer, reader, soul, key, value, on_leaf)
+            if reader == near:
+                self._agenda.at(self._agenda.now + self._dice.path_delay(), partial(self._arrive, delivery))
+            elif reader != writer:
+                self._send(delivery)
 
     def watch(self, reader: str, soul: str, on_leaf: OnLeaf) -> None:
         """Tells what is there and what comes."""

@@ -32,11 +32,11 @@ def perform(node: Node, effects: list[cf.Effect]) -> None:
 
 
 def send(node: Node, effect: cf.SendSignal) -> None:
-    """Puts a signal into the graph; a relay takes it at once."""
+    """Over the control channel where there is one, and into the graph; a relay takes it at once."""
     shared = node.shared
     shared.counts["signals"] += 1
     shared.counts[f"signal {effect.kind.value}"] += 1
-    node.door.send(effect)
+    node.door.send(effect, shared.media.far_end(node.name, effect.call_id, effect.user_id))
     fate = ce.SignalDelivered(call_id=effect.call_id, kind=effect.kind)
     node.later(shared.agenda.now + DELIVERED_AFTER_S, fate)
 

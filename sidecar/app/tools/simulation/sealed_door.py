@@ -102,7 +102,8 @@ class SealedDoor:
         """The process is gone."""
         self._open = False
 
-    def send(self, effect: cf.SendSignal) -> None:
+    def send(self, effect: cf.SendSignal, near: str | None) -> None:
+        """``near``: the node that a control channel reaches."""
         social, clock = self._owner.account.social, self._owner.clock
         peer, user = self._peer(effect.user_id), self._users[effect.user_id]
         contact = social.contact(effect.user_id) is not None
@@ -113,7 +114,7 @@ class SealedDoor:
         )  # fmt: skip
         if effect.kind is Kind.ACCEPT:
             self._inbox.taken(effect.user_id)
-        self._put(self._outbox.write(message, to, clock.network_ms(), clock.monotonic()))
+        self._put(self._outbox.write(message, to, clock.network_ms(), clock.monotonic()), near)
         due = self._outbox.next_deadline()
         if due is not None:
             self._agenda.at(due, self._knock)
@@ -123,10 +124,10 @@ class SealedDoor:
             clock = self._owner.clock
             self._put(self._outbox.knock_again(clock.network_ms(), clock.monotonic()))
 
-    def _put(self, leaves: list[Leaf]) -> None:
+    def _put(self, leaves: list[Leaf], near: str | None = None) -> None:
         for leaf in leaves:
             self._inbox.ignore(leaf.key)
-            self._graph.put(self._owner.name, *leaf)
+            self._graph.put(self._owner.name, *leaf, near)
 
     def _read_session(self, call_id: str, key: str, value: Any) -> None:
         peers = tuple(self._sessions[call_id][1].values())

@@ -75,9 +75,9 @@ def _one_story(shared: Shared, call_id: str, nodes: list[Node]) -> None:
         told = end.cause in FROM_PEER
         fits = _same(mine.reason, end.reason) or end.reason in ELSEWHERE
         promise(not told or fits, f"{call_id}: {mine.reason.value} here, {end.reason.value} at {node.name}")
-    if mine.cause in FROM_PEER and theirs:
-        fits = any(_same(end.reason, mine.reason) for end in theirs.values())
-        said = sorted(end.reason.value for end in theirs.values())
+    said = sorted(end.reason.value for end in theirs.values() if end.reason not in ELSEWHERE)
+    if mine.cause in FROM_PEER and said:
+        fits = any(_same(EndReason(reason), mine.reason) for reason in said)
         promise(fits, f"{call_id}: {mine.reason.value} at {caller.name}, {said} at the others")
 
 

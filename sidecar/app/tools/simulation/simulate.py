@@ -25,7 +25,7 @@ REST_S = 110.0
 AFTERMATH_S = 600.0
 """Longer than anything is remembered."""
 MAX_PEERS = 12
-STORY_LINES = 60
+STORY_LINES = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
