@@ -33,6 +33,7 @@ from sidecar.app.services.trust_store import TrustStore
 from sidecar.app.shutdown import Shutdown, step
 from sidecar.app.start import Place
 from sidecar.app.system_clock import SystemClock, SystemRandom
+from sidecar.app.watchdog import Watchdog
 from sidecar.calls.events import End
 from sidecar.conference.hall import Self
 from sidecar.config import Config
@@ -42,7 +43,6 @@ from sidecar.ipc.events import EventHub
 from sidecar.ipc.registry import Registry
 from sidecar.ipc.zmq_server import ZmqServer
 from sidecar.media.messages import Event as MediaEvent
-from sidecar.media.messages import MediaLost, Ready
 from sidecar.schema import KeyChanged, SelfInfo
 from sidecar.signaling.messages import Incoming
 from sidecar.trust.pins import KeyChange
@@ -94,7 +94,10 @@ class Node:
         self._hub = EventHub()
         self._media_start: asyncio.Task[None] | None = None
         self.counters: Counter[str] = Counter()
-        self._graph = GraphService(config.network.peers, data_dir, self._clock, config.network.ca_file)
+        network = config.network
+        self._graph = GraphService(network.peers, data_dir, self._clock, network.ca_file, self._on_slept)
+        self._watchdog = Watchdog(log.get("watchdog"))
+        self._health.watch_loop(self._watchdog.problem)
         self._health.watch_relays(lambda: self._graph.relays)
         self._health.watch_room(self._check_room)
         self._media = MediaService(
@@ -187,6 +190,9 @@ class Node:
     def _on_signal(self, incoming: Incoming) -> None:
         self._calls.on_signal(incoming)
 
+    def _on_slept(self, for_s: float) -> None:
+        self._calls.slept(for_s)
+
     def _on_key_changed(self, change: KeyChange) -> None:
         self._hub.emit("aleph:keyChanged", KeyChanged(**change._asdict()))
 
@@ -199,17 +205,14 @@ class Node:
                 self._calls.handle(End(call_id=session.id))
 
     def _on_media_event(self, event: MediaEvent) -> None:
-        if isinstance(event, Ready):
-            self._health.clear("media.starting", "media.failed")
-            logger.info("media ready")
-        elif isinstance(event, MediaLost):
-            self._health.raise_problem("media.failed", "media died and is being started again")
+        self._health.on_media_event(event)
         self._calling.on_media_event(event)
         self._call_media.on_media_event(event)
         self._remains.summaries.on_media_event(event)
 
     async def start(self) -> None:
         """Serves from the first line on; what needs time or a network goes on in the background."""
+        self._watchdog.start()
         await self._server.start(self._place.bound)
         await self._graph.start()
         try:
@@ -239,4 +242,5 @@ class Node:
         await step("history", self._remains.stop())
         self._trust.close()
         self._hub.close()
+        self._watchdog.stop()
         await step("bridge", self._server.stop())

@@ -75,6 +75,16 @@ class Switchboard:
         call = self._calls.get(call_id)
         return call is not None and kind in call.me.lines
 
+    def all_lost(self) -> list[e.PeerLiveness]:
+        """The report that nothing comes over any of the connections any more (C19)."""
+        return [
+            e.PeerLiveness(
+                call_id=call_id, user_id=call.facts.peer_id, gen=call.path.current, level=e.Level.LOST
+            )
+            for call_id, call in self._live.items()
+            if call.path is not None and call.path.current is not None
+        ]
+
     # --- time ------------------------------------------------------------------------------------------
 
     def next_deadline(self) -> float | None:

@@ -55,6 +55,15 @@ class Exchange:
         """What must be known of all of them after a crash (C18)."""
         return [*self.board.notes(), *self.hall.notes()]
 
+    @property
+    def lost_s(self) -> float:
+        """For how long a peer is missed before it is given up."""
+        return self.board.rules.path.lost_s
+
+    def all_lost(self) -> list[ce.PeerLiveness]:
+        """The report that nothing comes over any connection any more (C19)."""
+        return [*self.board.all_lost(), *self.hall.all_lost()]
+
     def sends(self, call_id: str, kind: MediaTrackKind) -> bool:
         """Whether a line of ours has a source, muted or not."""
         conference = self.hall.get(call_id)

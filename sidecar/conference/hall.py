@@ -83,6 +83,15 @@ class Hall:
         here.sort(key=lambda conference: (not conference.joined, conference.call_id))
         return here[0] if here else None
 
+    def all_lost(self) -> list[ce.PeerLiveness]:
+        """As that of the switchboard."""
+        return [
+            ce.PeerLiveness(call_id=c.call_id, user_id=user_id, gen=member.path.current, level=ce.Level.LOST)
+            for c in self._known.values()
+            for user_id, member in c.members.items()
+            if member.path is not None and member.path.current is not None
+        ]
+
     def next_deadline(self) -> float | None:
         due = [conference.next_deadline() for conference in self._known.values()]
         due += [at for at, _ in self._parked]

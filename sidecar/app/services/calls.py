@@ -139,6 +139,15 @@ class CallsService:
         if told is not None:
             self.handle(told)
 
+    def slept(self, for_s: float) -> None:
+        """This machine slept, or this process stood still. What became due meanwhile is done now, because the
+        loop's own timers slept too; after a long sleep every peer has given us up (D5, C19)."""
+        self._on_timer()
+        if for_s >= self.board.lost_s:
+            self._log.info("calls outslept", seconds=round(for_s))
+            for report in self.board.all_lost():
+                self.handle(report)
+
     async def close(self, *, app_gone: bool, within_s: float) -> None:
         """Ends every call and waits for the relays to take the end signals, but not for long."""
         self._closing = True

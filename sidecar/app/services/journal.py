@@ -81,8 +81,9 @@ class Journal:
             self._log.warning("live calls could not be noted")
 
     def _read(self) -> Iterable[Stale]:
-        for call_id, seen_ms, note in self._database.reader.execute(_ALL):
+        for call_id, seen_ms, note in self._database.reader.execute(_ALL).fetchall():
             try:
                 yield Stale(msgspec.json.decode(note, type=LiveNote), seen_ms)
             except msgspec.MsgspecError:
                 self._log.warning("a note of a live call cannot be read", call_id=call_id)
+                self._submit([(_DROP, [(call_id,)])])
