@@ -52,6 +52,8 @@ class Crowd(OwnMedia):
         """Names from our social copy."""
         self.invited: dict[str, Person] = {}
         """Those that were asked and have neither joined nor declined."""
+        self.given_up: dict[str, int] = {}
+        """When those that we lost had last said that they are there; only a newer word brings them back."""
         self.lease = ""
         self.started_ms: int | None = None
         self.presence = Presence()
@@ -144,10 +146,15 @@ class Crowd(OwnMedia):
         self, info: MemberInfo, user_id: str, network_ms: int, now: float, name: str = ""
     ) -> list[cf.Effect]:
         """Merges an account of a member, whoever it comes from."""
-        if user_id == self.me.user_id or not self.roster.merge(info):
+        if user_id == self.me.user_id:
             return []
+        news = self.roster.merge(info)
+        info = self.roster.get(user_id) or info
         if info.left:
-            return self.gone(user_id, EndReason.REMOTE_HANGUP, now)
+            return self.gone(user_id, EndReason.REMOTE_HANGUP, now) if news else []
+        given_up = info.at <= self.given_up.get(user_id, -1)
+        if user_id in self.members and not news or user_id not in self.members and given_up:
+            return []
         until = now + self.rules.lease_s - max(0, network_ms - info.at) / 1000
         member = self.members.get(user_id)
         if member is None:
@@ -258,6 +265,7 @@ class Crowd(OwnMedia):
                 return self._reconnecting(member, True)
             case News.LOST:
                 member.path = None
+                self.given_up[member.user_id] = member.info.at
                 reason = EndReason.CONNECTION_LOST if member.met else EndReason.CONNECT_FAILED
                 member.until = now
                 return self.gone(member.user_id, reason, now)

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import msgspec
+
 from sidecar.calls import effects as cf
 from sidecar.calls import events as ce
 from sidecar.calls.machine import Call
@@ -251,6 +253,11 @@ class Conference(Crowd):
         self.owner, self.lease, self.joined_at, self.started_ms = event.owner, event.lease, now, None
         self.network_offset_ms = event.network_ms - self.facts.at_ms(now)
         self._enlist(event.network_ms)
+        self.given_up.clear()
+        self._alone_since = None
+        for user_id, info in list(self.roster.present()):
+            if info.pub != self.pub:
+                self.learn(info, user_id, event.network_ms, now)
         if isinstance(event, e.Join):
             self.me.lines &= frozenset() if event.listen_only else event.kinds or self.me.lines
         self.me.state, self.me.joined_ms = ParticipantState.CONNECTED, self.facts.at_ms(now)
@@ -326,7 +333,11 @@ class Conference(Crowd):
     def _refresh(self, now: float) -> list[cf.Effect]:
         self._lease_at = now + self.rules.refresh_s
         info = self.my_info
-        return [] if info is None else [f.PutLease(call_id=self.call_id, info=info, key=self.facts.key)]
+        if info is None:
+            return []
+        info = msgspec.structs.replace(info, at=max(info.at, self._network_ms(now)))
+        self.roster.merge(info)
+        return [f.PutLease(call_id=self.call_id, info=info, key=self.facts.key)]
 
     # --- telling others about it -------------------------------------------------------------------------
 
@@ -514,7 +525,7 @@ class Conference(Crowd):
         mine = self.my_info
         if info.left or info.device == self.device or not info.device:
             return []
-        if mine is not None and info.at <= mine.at:
+        if mine is not None and (info.joined_at, info.device) <= (mine.joined_at, mine.device):
             return []
         return self._move(Trigger.TAKEN, EndReason.ANSWERED_ELSEWHERE, now)
 

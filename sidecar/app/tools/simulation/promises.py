@@ -148,7 +148,8 @@ class Promises:
         conference = node.exchange.hall.get(call_id) is not None
         self.rings[again] += 1
         promise(self.rings[again] == 1 or conference, f"{node.name} rang twice for {call_id}")
-        promise((node.name, call_id) not in self.known, f"{node.name} rang again after its restart")
+        new = conference or (node.name, call_id) not in self.known
+        promise(new, f"{node.name} rang again after its restart")
         caller, social = offer.from_user_id, node.owner.account.social
         promise(not social.is_blocked(caller), f"{node.name} rang for a blocked user")
         welcome = social.contact(caller) is not None or conference or caller in life.called
