@@ -280,7 +280,11 @@ class Hall:
         mine = next(
             (c for c in self._known.values() if c.joined and c.facts.room_id == heard.facts.room_id), None
         )
-        if mine is None or mine is heard or heard.joined or heard.call_id > mine.call_id:
+        if mine is None or mine is heard or heard.joined:
+            return []
+        if heard.call_id > mine.call_id:
+            return [mine.announcement(event.user_id, ring=False)]
+        if not heard.has_room(now):
             return []
         lease, owner, kinds, muted = mine.lease, mine.owner, mine.me.lines, mine.me.muted
         out = mine.handle(ce.Superseded(call_id=mine.call_id, reason=EndReason.REPLACED), now)

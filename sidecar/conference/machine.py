@@ -235,6 +235,11 @@ class Conference(Crowd):
 
     # --- our user ------------------------------------------------------------------------------------------
 
+    def has_room(self, now: float) -> bool:
+        """Whether our user would be admitted."""
+        others = [user for user, _ in self.present(now) if user != self.me.user_id]
+        return len(others) < self.limit and self.me.user_id not in self.removed
+
     def join(self, event: e.Join | e.Create, now: float) -> list[cf.Effect]:
         """Our user is in from now on. Raises LocalError ``conference.full``."""
         decision = decide(self.state, Trigger.JOIN)
@@ -242,7 +247,7 @@ class Conference(Crowd):
             return []
         if decision is Verdict.WRONG or self.me.user_id in self.removed:
             raise self._wrong("join")
-        if len([user for user, _ in self.present(now) if user != self.me.user_id]) >= self.limit:
+        if not self.has_room(now):
             raise LocalError(
                 "the conference is full",
                 code=Code.CONFERENCE_FULL,

@@ -17,6 +17,7 @@ from sidecar.schema import CallSession, CallState, CallType, MediaTrackKind, Par
 
 from .accounts import Account
 from .nodes import Node
+from .promises import ENDED
 from .world import World
 
 BETWEEN_WISHES_S = 12.0
@@ -42,13 +43,12 @@ class Users:
                 at += self._random.expovariate(1 / BETWEEN_WISHES_S)
 
     def leave_all(self) -> None:
-        """Everybody ends everything."""
+        """Everybody ends everything, requests of strangers too."""
         for node in self._world.nodes.values():
-            for session in [] if node.dead else node.exchange.active():
-                node.tell(ce.End(call_id=session.id))
-            for life in [self._world.shared.promises.lives[node.name]]:
-                for asked in [c for c in life.states if c not in life.endings and c in life.peers]:
-                    node.tell(ce.End(call_id=asked)) if node.exchange.board.session(asked) else None
+            life = self._world.shared.promises.lives[node.name]
+            live = [call_id for call_id, state in life.states.items() if state != ENDED]
+            for there in [] if node.dead else live:
+                node.tell(ce.End(call_id=there))
 
     def _chance(self, likely: float) -> bool:
         return self._random.random() < likely
@@ -98,7 +98,14 @@ class Users:
         if node.runs and not node.exchange.active():
             self.call(node, callee)
 
+    def _sits_elsewhere(self, node: Node) -> bool:
+        """Whether another device of the user is in a conference: nobody sits in two places."""
+        others = [o for o in self._world.nodes.values() if o.user_id == node.user_id and o is not node]
+        return any(not other.dead and other.exchange.hall.talking() for other in others)
+
     def _meet(self, node: Node, room_id: str) -> None:
+        if self._sits_elsewhere(node):
+            return
         living = node.exchange.hall.living(room_id)
         now_ms, at_ms = node.clock.network_ms(), node.clock.wall_ms()
         if living is not None and self._chance(0.7):
@@ -190,7 +197,7 @@ class Users:
         at_ms, now_ms = node.clock.wall_ms(), node.clock.network_ms()
         if node.exchange.hall.get(asked) is None:
             node.tell(ce.Accept(call_id=asked, listen_only=self._chance(0.1)))
-        else:
+        elif not self._sits_elsewhere(node):
             node.tell(e.Join(call_id=asked, lease=node.new_lease(), at_ms=at_ms, network_ms=now_ms))
 
     def _after(self, delay_s: float, do: partial[None]) -> None:
