@@ -16,6 +16,10 @@ def run(args: Sequence[str]) -> int:
         from sidecar.cli import relay
 
         return relay.run(options)
+    if options.verb == "explain":
+        from sidecar.cli import explain
+
+        return explain.run(options)
     if options.verb == "simulate":
         from sidecar.cli import simulate
 
@@ -37,6 +41,14 @@ def _parser() -> argparse.ArgumentParser:
         description="Serves the front end that started it: one JSON line on stdin says how, one on stdout "
         "says where, logs are JSON lines on stderr, the end of stdin ends it.",
     )
+    explain = verbs.add_parser(
+        "explain",
+        help="say what happened in a call and why it ended",
+        description="Draws the ladder of a call from the envelopes kept here and verifies every signature.",
+    )
+    explain.add_argument("call_id", metavar="CALL", help="id of the call, as in its history")
+    explain.add_argument("--json", action="store_true", help="for programs")
+    explain.add_argument("--data", metavar="DIR", help="data directory (default: that of this user)")
     relay = verbs.add_parser(
         "relay",
         help="serve a Gun relay to other nodes",
