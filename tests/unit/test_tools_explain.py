@@ -134,7 +134,7 @@ call_1: incoming video call, 2026-11-18 11:06:40 UTC, connected for 62.5 s
   +0.004 s  |----- receipt ------>|
   +0.009 s  |----- ringing ------>|
   +2.345 s  |------ accept ------>|  gen 0, sdp 31 characters {answer}, answers {offer}
- +65.000 s  |-------- end ------->|  local-hangup, "bye[2J!!!!!!!!!"
+ +65.000 s  |------- end -------->|  local-hangup, "bye[2J!!!!!!!!!"
 
   All signatures verified: 5 of 5."""
 
