@@ -284,7 +284,7 @@ def test_the_oldest_calls_go_first_but_strangers_push_out_nobody(tmp_path: Path,
 
 def test_one_call_and_all_of_them_are_bounded_and_so_is_their_age(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(module, "PER_CALL_MAX", 4)
-    monkeypatch.setattr(module, "CHARS_MAX", 60)
+    monkeypatch.setattr(module, "BYTES_MAX", 60)
     monkeypatch.setattr(module, "TRIM_EVERY", 1)
     clock = HandClock()
 
@@ -298,6 +298,13 @@ def test_one_call_and_all_of_them_are_bounded_and_so_is_their_age(tmp_path: Path
             envelopes.keep("new", "x" * 10, True)
 
     assert calls_in(filled(tmp_path, write)) == {"long": 3, "new": 3}
+
+
+def test_only_its_owner_reads_the_file(tmp_path: Path):
+    for _ in range(2):
+        filled(tmp_path, lambda store: None)
+        assert (tmp_path / DATABASE).stat().st_mode & 0o777 == 0o600
+        (tmp_path / DATABASE).chmod(0o644)
 
 
 def test_a_call_nobody_knows_and_a_folder_of_no_node_are_told_apart(tmp_path: Path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sidecar.errors import UnavailableError
 from sidecar.storage.database import CallSoon, Database
 
 DATABASE = "calls.db"
@@ -21,7 +22,7 @@ _MIGRATIONS = (
     ) WITHOUT ROWID;
     CREATE TABLE envelopes (
         number INTEGER PRIMARY KEY, call_id TEXT NOT NULL, at_ms INTEGER NOT NULL, sent INTEGER NOT NULL,
-        envelope TEXT NOT NULL
+        envelope BLOB NOT NULL
     );
     CREATE INDEX envelopes_by_call ON envelopes (call_id, number);
     """,
@@ -29,5 +30,11 @@ _MIGRATIONS = (
 
 
 def open_store(data_dir: Path, call_soon: CallSoon) -> Database:
-    """Raises UnavailableError if the file cannot be opened."""
-    return Database(data_dir / DATABASE, _MIGRATIONS, call_soon)
+    """Raises UnavailableError if the file cannot be opened. Only its owner may read it, envelopes and all."""
+    path = data_dir / DATABASE
+    try:
+        path.touch(mode=0o600)
+        path.chmod(0o600)
+    except OSError as error:
+        raise UnavailableError(f"cannot open {path}: {error.strerror}") from None
+    return Database(path, _MIGRATIONS, call_soon)

@@ -12,7 +12,7 @@ from sidecar.storage.database import Database, Statement
 
 CALLS_MAX = 200
 AGE_MAX_MS = 30 * 24 * 3_600_000
-CHARS_MAX = 64 * 1024 * 1024
+BYTES_MAX = 64 * 1024 * 1024
 """Of all envelopes together: 200 calls of 40 signals of 8 KiB."""
 PER_CALL_MAX = 1_000
 """Envelopes of one call: a conference of eight says about 60."""
@@ -26,7 +26,7 @@ _TRIM_CALLS = (
     "DELETE FROM envelopes WHERE call_id IN (SELECT call_id FROM envelopes GROUP BY call_id "
     "ORDER BY MAX(sent) DESC, MAX(number) DESC LIMIT -1 OFFSET ?)"
 )
-_TRIM_CHARS = (
+_TRIM_BYTES = (
     "DELETE FROM envelopes WHERE number <= (SELECT number FROM (SELECT number, SUM(LENGTH(envelope)) "
     "OVER (ORDER BY number DESC) AS total FROM envelopes) WHERE total > ? ORDER BY number DESC LIMIT 1)"
 )
@@ -47,15 +47,16 @@ class Envelopes:
 
     def keep(self, call_id: str, envelope: str, sent: bool) -> None:
         """Writes one envelope, and now and then forgets what is over the bounds."""
-        statements: list[Statement] = [(_PUT, [(call_id, self._clock.network_ms(), int(sent), envelope)])]
+        now_ms = self._clock.network_ms()
+        statements: list[Statement] = [(_PUT, [(call_id, now_ms, int(sent), envelope.encode())])]
         self._until_trim -= 1
         if self._until_trim <= 0:
             self._until_trim = TRIM_EVERY
             statements += [
-                (_TRIM_AGE, [(self._clock.network_ms() - AGE_MAX_MS,)]),
+                (_TRIM_AGE, [(now_ms - AGE_MAX_MS,)]),
                 (_TRIM_ONE, [(PER_CALL_MAX,)]),
                 (_TRIM_CALLS, [(CALLS_MAX,)]),
-                (_TRIM_CHARS, [(CHARS_MAX,)]),
+                (_TRIM_BYTES, [(BYTES_MAX,)]),
             ]
         self._database.submit(statements, self._written)
 

@@ -32,7 +32,7 @@ def find(data_dir: Path, call_id: str) -> Found:
         row = database.execute(_RECORD, (call_id,)).fetchone()
         alive = database.execute(_LIVE, (call_id,)).fetchone() is not None
         rows = database.execute(_ENVELOPES, (call_id,)).fetchall()
-    kept = [Kept(at_ms, bool(sent), text) for at_ms, sent, text in rows]
+    kept = [Kept(at_ms, bool(sent), envelope.decode()) for at_ms, sent, envelope in rows]
     record = None if row is None else _decode(row[0])
     if record is None and not alive and not kept:
         raise LocalError(f"nothing is known of {call_id!r}", code=Code.CALL_NOT_FOUND)
