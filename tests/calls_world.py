@@ -1,4 +1,4 @@
-"""Two nodes, a bag of signals between them, and media that follows the descriptions: a world to search.
+"""Nodes, a bag of signals between them, and media that follows the descriptions: a world to search.
 
 Nothing here has a clock: ``now`` moves when a timer is let run. Every choice (which signal arrives next, is
 lost or doubled, what a user does, when media reports) is made from outside, by ``step``. Broken promises
@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import functools
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,18 +21,29 @@ from sidecar.calls import effects as f
 from sidecar.calls import events as e
 from sidecar.calls.machine import Call
 from sidecar.calls.rules import Rules
-from sidecar.calls.states import ESTABLISHED, Side, State
+from sidecar.calls.states import ESTABLISHED, State
 from sidecar.calls.switchboard import Switchboard
 from sidecar.errors import SidecarError
 from sidecar.schema import CallType, EndReason
 from sidecar.signaling.messages import EmptyBody, Kind, Party, ReasonBody, Signal
 from tests.calls_lab import T0, WALL_MS
 
-NODES = ("alice", "bob")
-OTHER = {"alice": "bob", "bob": "alice"}
+PAIR = {"alice": "bob", "bob": "alice"}
+"""Whom each node calls."""
+DEVICES = PAIR | {"bob/2": "alice"}
+"""Bob has two devices."""
+TRIANGLE = {"alice": "bob", "bob": "carol", "carol": "alice"}
+REACH = 3
+"""By how many later signals a signal may be overtaken."""
 PEER_CAUSES = {"signal reject", "signal busy", "signal cancel", "signal end", "signal invite"}
 """What a peer has said, by the cause of the move."""
 MIRROR = {EndReason.LOCAL_HANGUP: EndReason.REMOTE_HANGUP}
+ELSEWHERE = frozenset({EndReason.ANSWERED_ELSEWHERE, EndReason.DECLINED_ELSEWHERE})
+COMMANDS: dict[str, Callable[..., e.Event]] = {
+    "accept": e.Accept, "reject": e.Reject, "end": e.End, "hold": e.Hold, "resume": e.Resume,
+}  # fmt: skip
+FORGOTTEN_S = 1000.0
+"""Longer than an ended call is remembered."""
 Action = tuple[str, ...]
 
 
@@ -61,13 +72,23 @@ class Node:
 class World:
     """``step`` does one action of ``actions``; a world can be forked."""
 
-    def __init__(self, rules: Rules | None = None, *, relation: e.Relation = e.Relation.CONTACT) -> None:
-        rules = rules or Rules(strangers_ring=relation is e.Relation.STRANGER)
+    def __init__(
+        self,
+        *,
+        relation: e.Relation = e.Relation.CONTACT,
+        calls: Mapping[str, str] = PAIR,
+        talk: bool = False,
+    ) -> None:
+        """``calls``: the nodes, and which user each calls. ``talk``: nobody hangs up, so unless something is
+        lost two calls that cross become one."""
+        rules = Rules(strangers_ring=relation is e.Relation.STRANGER)
         self.relation = relation
+        self.calls = calls
+        self.talk = talk
         self.now = T0
         self.nodes = {
-            name: Node(Switchboard(rules, name, name, public_key=name, device=f"{name}-device"))
-            for name in NODES
+            name: Node(Switchboard(rules, user(name), name, public_key=user(name), device=f"{name}-device"))
+            for name in calls
         }
         self.said: Counter[str] = Counter()
         self.bag: list[tuple[str, Signal]] = []
@@ -94,10 +115,10 @@ class World:
                 yield ("media", name)
             if self.budget[f"crash {name}"] > 0:
                 yield ("crash", name)
-            for command in ("initiate", "accept", "reject", "end"):
+            for command in ("initiate", *COMMANDS):
                 if self.budget[f"{command} {name}"] > 0 and (command == "initiate" or node.board._calls):
                     yield (command, name)
-        for index in range(len(self.bag)):
+        for index in self._next():
             yield ("deliver", str(index))
             if self.budget["drop"] > 0:
                 yield ("drop", str(index))
@@ -105,6 +126,16 @@ class World:
                 yield ("double", str(index))
         if self.budget["tick"] > 0 and self.next_tick() is not None:
             yield ("tick",)
+
+    def _next(self) -> Iterator[int]:
+        """The signals that may arrive next: no more than ``REACH`` older ones of the same way are overtaken;
+        of two that are alike one is enough."""
+        older: Counter[tuple[str, str]] = Counter()
+        for index, (to, signal) in enumerate(self.bag):
+            way = (to, signal.sender.pub)
+            older[way] += 1
+            if older[way] <= REACH + 1 and self.bag.index((to, signal)) == index:
+                yield index
 
     def step(self, action: Action) -> None:
         what, *rest = action
@@ -132,12 +163,13 @@ class World:
 
     def crash(self, name: str) -> None:
         """Kills a node without a word: the other end's media notices that it falls silent."""
-        node, far = self.nodes[name], self.nodes[OTHER[name]]
+        node = self.nodes[name]
         node.dead, node.media = True, Media()
-        for (call_id, gen), stage in far.media.open.items():
-            if stage == "up":
-                lost = e.PeerLiveness(call_id=call_id, user_id=name, gen=gen, level=e.Level.LOST)
-                far.media.waiting.append(lost)
+        for far in self.nodes.values():
+            for (call_id, gen), stage in far.media.open.items():
+                if stage == f"up with {name}":
+                    silent = e.PeerLiveness(call_id=call_id, user_id=user(name), gen=gen, level=e.Level.LOST)
+                    far.media.waiting.append(silent)
 
     def alive(self) -> Iterator[tuple[str, Node]]:
         return ((name, node) for name, node in self.nodes.items() if not node.dead)
@@ -161,22 +193,22 @@ class World:
         self._perform(name, self.nodes[name].board.handle(event, self.now))
 
     def _command(self, what: str, name: str) -> None:
+        callee = self.calls[name]
         if what == "initiate":
             self.serial += 1
             event: e.Event = e.Initiate(
                 call_id=f"call_{name}_{self.serial}",
-                user_id=OTHER[name],
-                display_name=OTHER[name],
+                user_id=callee,
+                display_name=callee,
                 call_type=CallType.VIDEO,
                 relation=self.relation,
                 session=f"{self.serial:032x}",
                 at_ms=self._unix_ms(),
-                devices=(f"{OTHER[name]}-device",),
+                devices=tuple(f"{device}-device" for device in self._devices(callee)),
             )
         else:
             call_id = list(self.nodes[name].board._calls)[-1]
-            made: Callable[..., e.Event] = {"accept": e.Accept, "reject": e.Reject, "end": e.End}[what]
-            event = made(call_id=call_id)
+            event = COMMANDS[what](call_id=call_id)
             if what == "accept":
                 self.nodes[name].accepted |= {call_id}
         before = self._states(name)
@@ -184,6 +216,9 @@ class World:
             self.handle(name, event)
         except SidecarError:
             assert self._states(name) == before, "a refused command changed a call"
+
+    def _devices(self, of: str) -> list[str]:
+        return [name for name in self.nodes if user(name) == of]
 
     def _states(self, name: str) -> list[State]:
         return [call.state for call in self.nodes[name].board._calls.values()]
@@ -197,28 +232,35 @@ class World:
         call = self.nodes[to].board._live.get(signal.call_id)
         arrived = e.SignalArrived(
             signal=signal,
-            user_id=OTHER[to],
+            user_id=signal.sender.pub,
             contact=self.relation is e.Relation.CONTACT,
             at_ms=self._unix_ms(),
             network_ms=self._unix_ms(),
-            display_name=OTHER[to],
+            display_name=signal.sender.pub,
         )
         if signal.kind is Kind.INVITE and arrived.contact:
             self._give_receipt(to, signal)
         self.handle(to, arrived)
         if call is not None and isinstance(signal.body, ReasonBody):
-            assert call.ended, "a hang-up that arrives ends the call"
+            assert call.ended or not self._final(to, call, signal), "a hang-up that arrives ends the call"
+
+    def _final(self, to: str, call: Call, hangup: Signal) -> bool:
+        """Not if another device has the call, or may still take it."""
+        spared = isinstance(hangup.body, ReasonBody) and hangup.body.device == f"{to}-device"
+        elsewhere = call.peer_device not in (None, hangup.sender.device)
+        one_busy = hangup.kind is Kind.BUSY and len(self._devices(hangup.sender.pub)) > 1
+        return not (spared or elsewhere or one_busy)
 
     def _give_receipt(self, name: str, invitation: Signal) -> None:
         """What signaling does as soon as it has opened an invitation of a contact."""
         receipt = msgspec.structs.replace(
             invitation,
             kind=Kind.RECEIPT,
-            sender=Party(pub=name, device=f"{name}-device"),
+            sender=Party(pub=user(name), device=f"{name}-device"),
             recipient=invitation.sender,
             body=EmptyBody(),
         )
-        self.bag.append((OTHER[name], receipt))
+        self.bag.append((_at(invitation.sender.device), receipt))
 
     def _perform(self, name: str, effects: list[f.Effect]) -> None:
         for effect in effects:
@@ -245,7 +287,7 @@ class World:
         signal = Signal(
             kind=effect.kind,
             call_id=effect.call_id,
-            sender=Party(pub=name, device=f"{name}-device"),
+            sender=Party(pub=user(name), device=f"{name}-device"),
             recipient=Party(pub=effect.user_id, device=effect.device),
             body=effect.body,
             epoch="epoch",
@@ -255,7 +297,8 @@ class World:
             expires_at_ms=self._unix_ms() + round(effect.ttl_s * 1000),
             nonce="",
         )
-        self.bag.append((effect.user_id, signal))
+        meant = self._devices(effect.user_id) if effect.device is None else [_at(effect.device)]
+        self.bag += [(device, signal) for device in meant]
         if effect.kind is Kind.INVITE:
             node.media.waiting.append(e.SignalDelivered(call_id=effect.call_id, kind=effect.kind))
 
@@ -296,7 +339,7 @@ class World:
         node.media.waiting.append(
             e.LocalDescription(
                 call_id=effect.call_id,
-                user_id=OTHER[name],
+                user_id=effect.user_id,
                 gen=effect.gen,
                 type=kind,
                 sdp=f"{kind} {name} {effect.call_id} {effect.gen}",
@@ -308,28 +351,28 @@ class World:
 
     def _hang(self, name: str, node: Node, key: tuple[str, int]) -> None:
         """Closing is seen at the other end at once, as a connection that died."""
-        up = node.media.open.pop(key) == "up"
+        stage = node.media.open.pop(key)
         node.media.waiting = [
             event
             for event in node.media.waiting
             if not (isinstance(event, e.PeerEvent) and _key(event) == key)
         ]
-        far = self.nodes[OTHER[name]].media
-        if up and far.open.get(key) == "up":
-            far.waiting.append(
-                e.PeerFailed(call_id=key[0], user_id=name, gen=key[1], reason="connection-lost")
-            )
+        far = self.nodes[stage.removeprefix("up with ")].media if stage.startswith("up with ") else None
+        if far is not None and far.open.get(key) == f"up with {name}":
+            died = e.PeerFailed(call_id=key[0], user_id=user(name), gen=key[1], reason="connection-lost")
+            far.waiting.append(died)
 
     def _applied(self, name: str, node: Node, effect: f.ApplyAnswer) -> None:
         key = (effect.call_id, effect.gen)
         assert node.media.open[key] == "offer", "an answer was applied twice, or to an answer"
-        far = self.nodes[OTHER[name]].media
+        answerer = effect.sdp.split()[1]
+        far = self.nodes[answerer].media
         if far.open.get(key) != "answer":
             node.media.open[key] = "half"
             return
-        for media, user in ((node.media, OTHER[name]), (far, name)):
-            media.open[key] = "up"
-            media.waiting.append(e.PeerConnected(call_id=key[0], user_id=user, gen=key[1]))
+        for media, other in ((node.media, answerer), (far, name)):
+            media.open[key] = f"up with {other}"
+            media.waiting.append(e.PeerConnected(call_id=key[0], user_id=user(other), gen=key[1]))
 
     def take_media(self, name: str) -> None:
         self.handle(name, self.nodes[name].media.waiting.pop(0))
@@ -340,7 +383,9 @@ class World:
         """What holds after every step."""
         for _, node in self.alive():
             live = node.board._live
-            assert len(live) <= 1, "two live calls of a pair"
+            peers = [call.facts.peer_id for call in live.values()]
+            assert len(peers) == len(set(peers)), "two live calls of a pair"
+            assert len(node.board._talking()) <= 1, "in two conversations at once"
             for call_id, call in node.board._calls.items():
                 assert (call_id in live) == (not call.ended)
                 assert (call_id in node.ends) == call.ended
@@ -355,7 +400,7 @@ class World:
         """No more faults and nobody touches anything: everything on its way arrives, every timer runs."""
         end = self.fork()
         for _ in range(200):
-            waiting = [name for name in NODES if end.nodes[name].media.waiting]
+            waiting = [name for name, node in end.nodes.items() if node.media.waiting]
             if end.bag:
                 end.deliver(*end.bag.pop(0))
             elif waiting:
@@ -376,18 +421,42 @@ class World:
         for name, node in self.alive():
             for call_id, call in node.board._calls.items():
                 calls.setdefault(call_id, {})[name] = call
+        inside = 0
         for call_id, ends in calls.items():
-            assert {call.state for call in ends.values()} in ({State.ACTIVE}, {State.ENDED}), call_id
-            if len(ends) == 2 and all(call.ended for call in ends.values()):
+            assert {call.state for call in ends.values()} <= {State.ACTIVE, State.ENDED}, call_id
+            talking = [name for name, call in ends.items() if not call.ended]
+            assert len(talking) in (0, 2), f"{talking} are in a call"
+            assert len(set(map(user, talking))) == len(talking), "a user is in a call with himself"
+            inside += len(talking)
+            if not talking:
                 self._agree_why(call_id)
-            if State.ACTIVE in {call.state for call in ends.values()}:
-                assert len(ends) == 2, "in a call alone"
+        callers = {call_id.split("_")[1] for call_id in calls}
+        if self.talk and not self.lossy and callers == set(self.calls):
+            assert inside, "two wanted to talk, nothing was lost, and they do not"
+        for name, node in self.alive():
+            self._is_over(name, node)
+
+    def _is_over(self, name: str, node: Node) -> None:
+        """When all calls have ended and are forgotten, nothing is left to wait for."""
+        if node.board._live:
+            return
+        board = _fork_node(node).board
+        board.handle_timer(self.now + FORGOTTEN_S)
+        assert board.next_deadline() is None, f"{name} has a timer left"
+        assert not board._calls, f"{name} has not forgotten a call"
 
     def _agree_why(self, call_id: str) -> None:
-        (mine, told_me), (theirs, told_them) = (node.ends[call_id] for node in self.nodes.values())
-        if self.lossy or not (told_me or told_them):
-            return  # each ended it for itself before it heard of the other
-        assert MIRROR.get(mine, mine) == theirs or MIRROR.get(theirs, theirs) == mine, (mine, theirs)
+        """Who was told of the end says what the one who told it says."""
+        ends = {name: node.ends[call_id] for name, node in self.alive() if call_id in node.ends}
+        caller = call_id.split("_")[1]
+        if caller not in ends:
+            return
+        mine, told = ends.pop(caller)
+        theirs = [reason for reason, _ in ends.values() if reason not in ELSEWHERE]
+        for reason, was_told in ends.values():
+            assert not was_told or reason in ELSEWHERE or _same(mine, reason), (mine, reason)
+        if told and theirs and len(ends) == len(self._devices(self.calls[caller])):
+            assert any(_same(mine, reason) for reason in theirs), (mine, theirs)
 
     def key(self) -> Any:
         """Worlds with the same key have the same future."""
@@ -403,6 +472,20 @@ class World:
         )
         bag = tuple(sorted((to, _name(signal)) for to, signal in self.bag))
         return nodes, bag, self.now, frozenset(self.budget.items()), self.lossy
+
+
+def user(node: str) -> str:
+    """Whose device a node is."""
+    return node.partition("/")[0]
+
+
+def _at(device: str | None) -> str:
+    """The node of a device."""
+    return (device or "").removesuffix("-device")
+
+
+def _same(one: EndReason, other: EndReason) -> bool:
+    return MIRROR.get(one, one) == other or MIRROR.get(other, other) == one
 
 
 def _has_called(node: Node) -> bool:
@@ -430,7 +513,7 @@ def _call_key(call: Call) -> tuple[Any, ...]:
     )
     return (
         call.state, call.reason, call.deadline, call.gen, call.offer, call.reached, call.farewells, path,
-        frozenset(call.devices_busy), call.heard_ms,
+        frozenset(call.devices_busy), call.heard_ms, call.me.held, call.peer_device,
     )  # fmt: skip
 
 
@@ -473,5 +556,3 @@ _PERFORM: dict[type[f.Effect], Callable[[World, str, Node, Any], None]] = {
     f.ClosePeer: World._peer_closed,
     f.ApplyAnswer: World._applied,
 }
-
-__all__ = ["NODES", "OTHER", "Side", "World"]

@@ -9,6 +9,8 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import msgspec
+
 from sidecar.calls import effects as cf
 from sidecar.calls import events as ce
 from sidecar.calls.machine import Call
@@ -318,6 +320,8 @@ class Hall:
         conference = self._make(facts, None, call.me)
         out = conference.adopt(call, event.lease, event.network_ms, now)
         told = conference.announcement(call.facts.peer_id, ring=False, kind=Kind.GROW)
+        # In the call's own session: the inbox of somebody who is no contact takes invitations only.
+        told = msgspec.structs.replace(told, session=call.facts.session, device=call.peer_device)
         return [*out, told, *conference.invite(event.user_id, event.display_name, now)]
 
     def grown(self, call: Call, event: ce.SignalArrived, lease: str, now: float) -> list[cf.Effect]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
+from sidecar.signaling.messages import Kind, Signal
 from sidecar.trust import boxkeys, identity, pairwise
 from sidecar.trust.boxkeys import BoxKey
 from sidecar.trust.cards import CardKey, KeyCard
@@ -102,11 +103,23 @@ class NodeClock:
 
 @dataclass
 class Owner:
-    """One device of a user, in one life of its process (``epoch``); ``replay`` outlives it."""
+    """One device of a user, in one life of its process (``epoch``). ``burnt`` is what its disk keeps: nonces,
+    and the ids of calls that it was invited to, by sender and with their expiry."""
 
     name: str
     account: Account
     device: str
     epoch: str
     clock: NodeClock
-    replay: ReplayWindow
+    replay: ReplayWindow = field(default_factory=ReplayWindow)
+    burnt: list[tuple[str, str, int]] = field(default_factory=list)
+
+    def remember(self, signal: Signal) -> None:
+        """Keeps what the next process has to know of a signal (C18)."""
+        names = [signal.nonce, *([signal.call_id] if signal.kind is Kind.INVITE else [])]
+        self.burnt += [(signal.sender.pub, name, signal.expires_at_ms) for name in names]
+
+    def restart(self, epoch: str) -> None:
+        """Another process begins, with what the disk has kept."""
+        self.epoch, self.replay = epoch, ReplayWindow()
+        self.replay.restore(self.burnt, self.clock.network_ms())

@@ -125,7 +125,10 @@ class PlainDoor:
         if social.is_blocked(sender.user_id):
             self._counts["dropped blocked"] += 1
             return
-        if not owner.replay.burn(signal.sender.pub, signal.nonce, signal.expires_at_ms, now_ms):
+        rang_before = signal.kind is Kind.INVITE and owner.replay.holds(signal.sender.pub, signal.call_id)
+        if rang_before or not owner.replay.burn(
+            signal.sender.pub, signal.nonce, signal.expires_at_ms, now_ms
+        ):
             self._counts["dropped replay"] += 1
             return
         contact = social.contact(sender.user_id) is not None

@@ -9,6 +9,7 @@ from random import Random
 
 from sidecar.calls import events as ce
 
+from .accounts import Account
 from .network import Preset
 from .nodes import Node
 from .users import Users
@@ -139,7 +140,7 @@ def _plan_flood(world: World, users: Users, random: Random, seconds: float) -> N
         world.at(at, partial(_pester, users, stranger, random.choice(victims)))
 
 
-def _pester(users: Users, stranger: Node, victim: object) -> None:
+def _pester(users: Users, stranger: Node, victim: Account) -> None:
     if stranger.runs:
         for session in stranger.exchange.active():
             stranger.tell(ce.End(call_id=session.id))

@@ -58,7 +58,8 @@ class Node:
     def start(self) -> None:
         """A new process: another epoch, empty machines, and the past to be read."""
         shared, owner = self.shared, self.owner
-        self.dead, owner.epoch = False, hex_id(shared.random.bytes(8))
+        self.dead = False
+        owner.restart(hex_id(shared.random.bytes(8)))
         pub, name = owner.account.identity.pub, owner.account.name
         board = Switchboard(shared.rules, self.user_id, name, public_key=pub, device=owner.device)
         hall = Hall(shared.conference_rules, Self(self.user_id, pub, owner.device), name)
@@ -134,6 +135,7 @@ class Node:
 
     def _signal(self, incoming: Incoming) -> None:
         signal = incoming.signal
+        self.owner.remember(signal)
         arrived = ce.SignalArrived(
             signal=signal,
             user_id=incoming.user_id,

@@ -122,7 +122,7 @@ class Promises:
         promise(before != ENDED, f"{node.name} moved {call_id} after its end")
         if effect.new != ENDED:
             return
-        reason = EndReason(effect.reason)
+        reason = EndReason(effect.reason or "")
         life.endings[call_id] = Ending(reason, effect.cause, node.clock.monotonic())
         if reason is EndReason.GLARE and call_id in life.peers:
             life.welcome.add(life.peers[call_id])
@@ -139,7 +139,9 @@ class Promises:
             life.peers[effect.call_id] = effect.user_id
 
     def _left(self, node: Node, life: Life, effect: cf.LeaveSession) -> None:
-        promise(effect.call_id in life.sessions, f"{node.name} left a session that it never joined")
+        conference = node.exchange.hall.get(effect.call_id) is not None
+        known = conference or effect.call_id in life.sessions
+        promise(known, f"{node.name} left a session that it never joined")
         life.sessions.discard(effect.call_id)
 
     def _rang(self, node: Node, life: Life, effect: cf.Ring) -> None:

@@ -1,4 +1,4 @@
-"""What must hold once a world has come to rest: both ends in or out together, one story, one roster, no timer."""
+"""What must hold once a world has come to rest: both ends in or out, one story, one roster, no timer left."""
 
 from __future__ import annotations
 
@@ -99,9 +99,15 @@ def _one_roster(shared: Shared) -> None:
     for call_id, nodes in inside.items():
         room_id = _agreed(shared, call_id, nodes)
         other = rooms.setdefault(room_id, call_id) if room_id is not None else call_id
-        met = {node.user_id for node in nodes} & {node.user_id for node in inside[other]}
-        apart = met or all(_strange(one, two) for one in nodes for two in inside[other])
-        promise(other == call_id or bool(apart), f"two conferences in {room_id}")
+        promise(other == call_id or _apart(nodes, inside[other]), f"two conferences in {room_id}")
+
+
+def _apart(some: list[Node], others: list[Node]) -> bool:
+    """Whether two conferences of a room may go on side by side: nobody can tell, or all do not fit in one."""
+    here, there = {node.user_id for node in some}, {node.user_id for node in others}
+    rooms = some[0].shared.rooms.values()
+    full = any(len(here | there) > (room.participants_max or len(here | there)) for room in rooms)
+    return full or bool(here & there) or all(_strange(one, two) for one in some for two in others)
 
 
 def _agreed(shared: Shared, call_id: str, nodes: list[Node]) -> str | None:

@@ -144,6 +144,4 @@ def _room(accounts: list[Account], random: Random) -> Room:
     guests = tuple(Guest(account.user_id, account.name) for account in accounts)
     moderator = fingerprint(random.choice(accounts).identity.pub)
     cap = random.choice((None, None, 2, 3, 5))
-    return Room(
-        room_id="room", members=guests, moderators=frozenset({moderator}), participants_max=cap
-    )
+    return Room(room_id="room", members=guests, moderators=frozenset({moderator}), participants_max=cap)

@@ -1,4 +1,4 @@
-"""What the users of a simulation do: they call, answer or not, hold, end, meet in rooms and change their minds.
+"""What the users of a simulation do: they call, answer or not, hold, end, and meet in rooms.
 
 What a user wants is drawn from a stream of its own, so the same people live in every network.
 """

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 
 from sidecar.calls import effects as cf
 from sidecar.conference.facts import Room
-from sidecar.trust.replay import ReplayWindow
 
 from .accounts import START, Account, NodeClock, Owner, numbered
 from .graph import Graph
@@ -70,7 +69,7 @@ class World:
         device = self.shared.random.bytes(8).hex()
         clock = NodeClock(self.shared.agenda, skew_ms, offset_ms)
         account.devices[name] = device
-        node = Node(self.shared, Owner(name, account, device, "", clock, ReplayWindow()))
+        node = Node(self.shared, Owner(name, account, device, "", clock))
         self.nodes[name] = node
         return node
 

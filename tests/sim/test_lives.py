@@ -1,0 +1,155 @@
+"""Thousands of simulated lives: real machines, users with whims, networks and faults drawn from a seed.
+
+The promises are in ``sidecar.app.tools.simulation`` (``promises`` and ``settling``). A failure says how to see
+its life again: the command ``aleph-sidecar simulate`` with the same options tells the story.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+import pytest
+
+from sidecar.app.tools.simulation.faults import FAULTS
+from sidecar.app.tools.simulation.simulate import MAX_PEERS, Options, Outcome, simulate
+from sidecar.errors import LocalError
+from tests.peers import ROOT
+from tests.sim.lives import live
+
+SEEDS, SEEDS_LONG = 5_000, 100_000
+SHOWN = 5
+"""Broken lives that a failure tells in full."""
+
+
+def outcomes(seeds: range) -> Iterator[Outcome]:
+    workers = os.cpu_count() or 1
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(live, seeds, chunksize=25)
+
+
+@pytest.fixture(scope="module")
+def met(long_run: bool) -> tuple[Counter[str], list[Outcome]]:
+    """What was met in all lives, and the broken ones."""
+    counts: Counter[str] = Counter()
+    broken = []
+    for outcome in outcomes(range(SEEDS_LONG if long_run else SEEDS)):
+        counts.update(outcome.counts)
+        if outcome.broken is not None:
+            broken.append(outcome)
+    return counts, broken
+
+
+def told(outcome: Outcome) -> str:
+    return "\n".join([*outcome.story[-25:], f"BROKEN at {outcome.broken}", outcome.options.command()])
+
+
+@pytest.mark.timeout(3600)
+def test_no_life_breaks_a_promise(met: tuple[Counter[str], list[Outcome]]):
+    _, broken = met
+    commands = "\n".join(f"{outcome.options.command()}   # {outcome.broken}" for outcome in broken)
+    stories = "\n\n".join(map(told, broken[:SHOWN]))
+    assert not broken, f"{len(broken)} lives broke a promise\n{stories}\n\nall of them:\n{commands}"
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        *(f"ended {reason}" for reason in (
+            "local-hangup", "remote-hangup", "declined", "busy", "cancelled", "no-answer", "glare", "replaced",
+            "answered-elsewhere", "declined-elsewhere", "connect-failed", "connection-lost", "media-failed",
+            "policy-denied",
+        )),
+        *(f"signal {kind}" for kind in (
+            "invite", "receipt", "ringing", "accept", "answer", "reject", "busy", "cancel", "end", "offer",
+            "restart", "announce", "grow", "join", "remove", "hush",
+        )),
+        "held back", "gossip", "leases", "refused conference.full", "dropped blocked", "dropped replay",
+        "dropped expired",
+    ],
+)  # fmt: skip
+def test_the_lives_are_wild_enough_to_meet(met: tuple[Counter[str], list[Outcome]], what: str):
+    counts, _ = met
+    assert counts[what] > 0
+
+
+def run(*arguments: str, hash_seed: str = "random") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "sidecar", "simulate", *arguments],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONHASHSEED": hash_seed},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize("door", [(), ("--plain",)], ids=["sealed", "plain"])
+def test_the_same_seed_gives_the_same_output_in_every_process(door: tuple[str, ...]):
+    life = (
+        "--seed",
+        "11",
+        "--peers",
+        "4",
+        "--net",
+        "wifi_lossy",
+        "--faults",
+        "restart,skew",
+        "--json",
+        *door,
+    )
+    one, two = run(*life, hash_seed="1"), run(*life, hash_seed="2")
+    assert one.returncode == 0, one.stdout
+    assert one.stdout == two.stdout
+    other = run(*life[2:], "--seed", "12")
+    assert json.loads(other.stdout)["digest"] != json.loads(one.stdout)["digest"]
+
+
+def test_people_get_a_report_and_the_command_to_see_it_again():
+    done = run("--seed", "3", "--peers", "2", "--seconds", "30", "--plain")
+    assert done.returncode == 0
+    assert "aleph-sidecar simulate --seed 3 --peers 2 --net wifi --seconds 30 --plain" in done.stdout
+    assert done.stdout.endswith("every promise held\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        (("--peers", "1"), "peers"),
+        (("--net", "tin-cans"), "net"),
+        (("--seconds", "0"), "seconds"),
+        (("--faults", "loss,gremlins"), "gremlins"),
+    ],
+)
+def test_an_option_that_cannot_be_used_is_named(arguments: tuple[str, ...], names: str):
+    done = run("--seed", "1", *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert names in done.stderr
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_every_fault_changes_the_story(fault: str):
+    calm = simulate(Options(seed=5, peers=4, seconds=120, sealed=False))
+    hurt = simulate(Options(seed=5, peers=4, seconds=120, sealed=False, faults=(fault,)))
+    assert calm.digest != hurt.digest
+    assert hurt.broken is None, told(hurt)
+
+
+def test_the_sealed_door_lets_calls_and_conferences_through():
+    counts: Counter[str] = Counter()
+    for seed in range(20, 30):
+        counts.update(simulate(Options(seed=seed, peers=3, net="perfect")).counts)
+    assert all(counts[f"signal {kind}"] for kind in ("accept", "end", "announce", "join", "answer"))
+    assert counts["ended remote-hangup"] > 0
+
+
+def test_the_options_of_a_life_are_bounded():
+    with pytest.raises(LocalError):
+        Options(seed=1, peers=MAX_PEERS + 1)
