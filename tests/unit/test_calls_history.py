@@ -122,6 +122,19 @@ def test_a_record_can_be_read_before_it_is_on_disk(tmp_path):
     history.close()
 
 
+def test_measurements_can_be_read_before_they_are_on_disk(tmp_path):
+    results: list[Callable[[], None]] = []
+    history = opened(tmp_path)
+    history.add(record("call_1", 1))
+    history.close()
+
+    history = opened(tmp_path, lambda function, *args: results.append(lambda: function(*args)))
+    measured = msgspec.structs.replace(record("call_1", 1), stats=CallStats(participants=[]))
+    history.measured(measured)
+    assert history.newest(10) == [measured]
+    history.close()
+
+
 def test_measurements_belong_to_one_end_of_a_call(tmp_path):
     history = opened(tmp_path)
     history.add(record("call_1", 1))

@@ -16,8 +16,8 @@ BYTES_MAX = 64 * 1024 * 1024
 """Of all envelopes together: 200 calls of 40 signals of 8 KiB."""
 PER_CALL_MAX = 1_000
 """Envelopes of one call: a conference of eight says about 60."""
-TRIM_EVERY = 50
-"""Envelopes written between two looks at the bounds."""
+TRIM_EVERY = 200
+"""Envelopes written between two looks at the bounds, which take the writer some 40 ms when all are full."""
 
 _PUT = "INSERT INTO envelopes (call_id, at_ms, sent, envelope) VALUES (?, ?, ?, ?)"
 _TRIM_AGE = "DELETE FROM envelopes WHERE at_ms < ?"

@@ -45,7 +45,7 @@ class History:
 
     def measured(self, record: CallRecord) -> None:
         """Replaces the record of the same end of the same call by one that has its measurements."""
-        if record.call_id in self._unwritten:
+        if self._unwritten.get(record.call_id, record).ended_at == record.ended_at:
             self._unwritten[record.call_id] = record
         row = (msgspec.json.encode(record), record.call_id, record.ended_at)
         self._database.submit([(_MEASURED, [row])], partial(self._written, record))
