@@ -1,4 +1,4 @@
-"""``calls``: the machines alone, simulated lives, signals per join, a flood of strangers at a real sidecar."""
+"""``calls``: the machines alone, simulated lives, signals per join, strangers flooding a real sidecar."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""200 sealed signals a second from strangers at a real sidecar, through a real relay, while a friend calls."""
+"""200 sealed signals a second from strangers at a real sidecar, by a real relay, while a friend calls."""
 
 from __future__ import annotations
 

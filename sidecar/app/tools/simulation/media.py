@@ -134,6 +134,8 @@ class Media:
             )
 
     def _heal(self, end: End) -> None:
+        if end.far is None or not end.far.open:
+            return
         end.silent = False
         if end.open and end.level is not ce.Level.ALIVE:
             self._judge_alive(end)
@@ -164,11 +166,15 @@ class Media:
             return
         end.open = False
         far = end.far
-        if end.up and far is not None and far.open and not end.silent:
+        if far is None or not far.open or not far.up:
+            return
+        if end.up and not end.silent:
             failed = ce.PeerFailed(
                 call_id=far.call_id, user_id=far.user_id, gen=far.gen, reason="connection-lost"
             )
             self.agenda.at(self.agenda.now + self.dice.path_delay(), lambda: self._report(far, failed))
+        else:
+            self._fall_silent(far)
 
     def kill(self, node: str) -> None:
         """The process of a node is gone without a word."""
