@@ -153,7 +153,7 @@ class Crowd(OwnMedia):
         if info.left:
             return self.gone(user_id, EndReason.REMOTE_HANGUP, now) if news else []
         given_up = info.at <= self.given_up.get(user_id, -1)
-        if user_id in self.members and not news or user_id not in self.members and given_up:
+        if given_up if user_id not in self.members else not news:
             return []
         until = now + self.rules.lease_s - max(0, network_ms - info.at) / 1000
         member = self.members.get(user_id)

@@ -1,7 +1,7 @@
 """Thousands of simulated lives: real machines, users with whims, networks and faults drawn from a seed.
 
-The promises are in ``sidecar.app.tools.simulation`` (``promises`` and ``settling``). A failure says how to see
-its life again: the command ``aleph-sidecar simulate`` with the same options tells the story.
+The promises are in ``sidecar.app.tools.simulation`` (``promises`` and ``settling``). A failure says how to
+see its life again: the command ``aleph-sidecar simulate`` with the same options tells the story.
 """
 
 from __future__ import annotations
@@ -62,9 +62,9 @@ def test_no_life_breaks_a_promise(met: tuple[Counter[str], list[Outcome]]):
     "what",
     [
         *(f"ended {reason}" for reason in (
-            "local-hangup", "remote-hangup", "declined", "busy", "cancelled", "no-answer", "glare", "replaced",
-            "answered-elsewhere", "declined-elsewhere", "connect-failed", "connection-lost", "media-failed",
-            "policy-denied",
+            "local-hangup", "remote-hangup", "declined", "busy", "cancelled", "no-answer", "glare",
+            "replaced", "answered-elsewhere", "declined-elsewhere", "connect-failed", "connection-lost",
+            "media-failed", "policy-denied",
         )),
         *(f"signal {kind}" for kind in (
             "invite", "receipt", "ringing", "accept", "answer", "reject", "busy", "cancel", "end", "offer",

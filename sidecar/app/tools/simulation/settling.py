@@ -103,15 +103,26 @@ def _one_roster(shared: Shared) -> None:
 
 
 def _apart(some: list[Node], others: list[Node]) -> bool:
-    """Whether two conferences of a room may go on side by side: nobody can tell, or all do not fit in one."""
+    """Whether two conferences of a room may go on side by side.
+
+    Nobody can tell of the other, somebody was sent out, or all do not fit in one.
+    """
     here, there = {node.user_id for node in some}, {node.user_id for node in others}
     rooms = some[0].shared.rooms.values()
     full = any(len(here | there) > (room.participants_max or len(here | there)) for room in rooms)
-    return full or bool(here & there) or all(_strange(one, two) for one in some for two in others)
+    removed = any(here & _removed(two) or there & _removed(one) for one in some for two in others)
+    return full or removed or bool(here & there) or all(_strange(one, two) for one in some for two in others)
+
+
+def _removed(node: Node) -> set[str]:
+    """Whom a moderator has sent out of what this node is in."""
+    here = (node.exchange.hall.get(call_id) for call_id in node.shared.promises.lives[node.name].states)
+    return {user for conference in here if conference is not None for user in conference.removed}
 
 
 def _agreed(shared: Shared, call_id: str, nodes: list[Node]) -> str | None:
-    """Checks one conference; its room. Who has blocked a member is deaf to it and sees another roster."""
+    """Checks one conference; its room. Who has blocked a member is deaf to it and sees another roster, and
+    of two strangers nobody announces it to the other."""
     users = sorted(node.user_id for node in nodes)
     twice = len(users) - len(set(users))
     promise(not twice or len(set(users)) == 1, f"two devices of one user are in {call_id[:12]}")
@@ -124,7 +135,9 @@ def _agreed(shared: Shared, call_id: str, nodes: list[Node]) -> str | None:
         promise(deaf or len(users) <= conference.limit, f"{len(users)} are in {call_id[:12]}")
         people = conference.session().participants
         seen = sorted(p.user_id for p in people if p.state is ParticipantState.CONNECTED)
-        promise(deaf or seen == users, f"{node.name} sees {seen} in {call_id[:12]}, there are {users}")
+        unheard = {other.user_id for other in nodes if _strange(node, other)}
+        fits = set(seen) <= set(users) and set(users) - set(seen) <= unheard
+        promise(deaf or fits, f"{node.name} sees {seen} in {call_id[:12]}, there are {users}")
     return conference.facts.room_id if conference else None
 
 
