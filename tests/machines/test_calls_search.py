@@ -109,7 +109,7 @@ def searched(
 @pytest.mark.parametrize("budget", TWO.values(), ids=TWO)
 def test_no_order_of_events_breaks_a_promise(budget: Budget, relation: e.Relation):
     met = searched(budget, relation, PAIR)
-    assert met >= {State.RINGING, State.ENDED}, "the search reaches what it is about"
+    assert State.RINGING in met, "the search reaches what it is about"
     if "accept bob" in budget:
         assert met >= {State.ACTIVE, State.ANSWERING, State.CONNECTING}
 
