@@ -149,12 +149,9 @@ WRONG_DECISIONS = [
     (State.ALERTING, Trigger.TIMEOUT, TWO["a signal is lost"], PAIR),
     (State.CONNECTING, Trigger.TIMEOUT, TWO["a signal is lost"], PAIR),
     (State.INVITING, Trigger.GLARE, TWO["both call at once"], PAIR),
-    (State.ALERTING, Trigger.GLARE, TWO["both call at once"], PAIR),
     (State.PREPARING, Trigger.GLARE, TWO["both call at once"], PAIR),
-    (State.CONNECTING, Trigger.REPLACED, CALL | {"initiate alice": 2, "end alice": 1, "drop": 1}, PAIR),
     (State.ACTIVE, Trigger.GIVEN_UP, TWO["the callee dies"], PAIR),
     (State.RINGING, Trigger.CANCELLED, DEVICES_OF_BOB["both devices accept"], DEVICES),
-    (State.ALERTING, Trigger.BUSY, TWO["both call at once"], PAIR),
 ]
 
 
