@@ -87,13 +87,13 @@ def read(payload: Any) -> tuple[Signal, str]:
     try:
         parsed = msgspec.convert(payload, _Payload)
         kind = Kind(parsed.kind)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, UnicodeError) as error:
         raise RemoteError("payload") from error
     except ValueError as error:
         raise RemoteError("kind") from error
     try:
         body = msgspec.convert(parsed.body, BODIES[kind])
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, UnicodeError) as error:
         raise RemoteError("payload") from error
     signal = Signal(
         kind=kind,
