@@ -1,0 +1,126 @@
+"""Ten thousand bad envelopes: only the remote-blame error comes out of trust, nothing forged passes (S18).
+
+``--long`` runs ten times as many. A text that ever got through is kept under ``fixtures/trust`` and tried
+first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sidecar.errors import RemoteError
+from sidecar.signaling import payload, sealing
+from sidecar.signaling.limits import Limits
+from sidecar.signaling.sealing import Lock
+from sidecar.trust import cards, envelope
+from sidecar.trust.canonical import content_hash
+from sidecar.trust.rates import Rate
+from tests.fuzz.trust_envelopes import KEY, SEED, Bad, bad
+from tests.signaling_kit import ALICE, BOB, NOW_MS, Receiver, SeededRandom, pairwise_place, shared
+
+ENVELOPES = 10_000
+CRASHERS = sorted((Path(__file__).parent / "fixtures" / "trust").glob("*.json"))
+with_seed = pytest.mark.parametrize("seed", [SEED])
+
+
+@pytest.fixture
+def count(long_run: bool) -> int:
+    return ENVELOPES * (10 if long_run else 1)
+
+
+@contextlib.contextmanager
+def blamed(number: int, one: Bad) -> Iterator[None]:
+    """Names the envelope that broke something, so that it can be kept."""
+    try:
+        yield
+    except Exception as error:
+        pytest.fail(f"bad({number}, {SEED}) = {one.text[:300]!r}: {error!r}")
+
+
+def judged(one: Bad) -> str:
+    """What both verdicts are, however the text was read; raises whatever should not be raised."""
+    try:
+        signed = sealing.read_envelope(one.text)
+    except RemoteError:
+        try:
+            signed = json.loads(one.text)  # as a more forgiving reader would
+        except (ValueError, RecursionError):
+            return "no JSON"
+    strict, lenient = envelope.verify(signed), envelope.verify(signed, strict=False)
+    for verdict in (strict, lenient):
+        assert type(verdict) is envelope.Verification
+        assert verdict.valid is (verdict.reason is None)
+    if strict.valid or lenient.valid:
+        assert content_hash(signed["payload"]) in one.hashes, "a forged payload has passed"
+    if strict.valid:
+        assert lenient.valid, "stricter than strict"
+    return strict.reason or "valid"
+
+
+def read(one: Bad) -> str:
+    """How far the readers of payloads and key cards get."""
+    with contextlib.suppress(RemoteError):
+        cards.read(one.text, ALICE.fingerprint, NOW_MS)
+        return "card"
+    try:
+        signal, _ = payload.read(sealing.read_envelope(one.text).get("payload"))
+    except RemoteError as error:
+        return error.reason
+    return signal.kind.value
+
+
+@pytest.mark.parametrize("crasher", CRASHERS, ids=lambda path: path.stem)
+def test_S18_what_once_got_through(crasher: Path) -> None:
+    one = Bad(crasher.read_text("utf-8"), frozenset())
+    assert judged(one) != "valid"
+    read(one)
+
+
+@with_seed
+def test_S18_bad_envelopes_only_blame_the_sender(seed: int, count: int) -> None:
+    verdicts: Counter[str] = Counter()
+    reached: Counter[str] = Counter()
+    for number in range(count):
+        one = bad(number, seed)
+        with blamed(number, one):
+            verdicts[judged(one)] += 1
+            reached[read(one)] += 1
+    few = count / 1_000  # every check must have had its share
+    assert {reason for reason, times in verdicts.items() if times > few} >= {
+        "no JSON", "malformed", "hash", "base64", "key", "fingerprint", "signature", "time", "resonance",
+        "valid",
+    }  # fmt: skip
+    assert {reason for reason, times in reached.items() if times > few} >= {
+        "envelope", "version", "kind", "payload", "invite", "accept", "end", "receipt", "card",
+    }  # fmt: skip
+
+
+@with_seed
+def test_S18_bad_envelopes_sealed_to_us_act_only_where_their_author_signed_them(
+    seed: int, count: int
+) -> None:
+    no_limit = Rate(1e9, 1e9)
+    receiver = Receiver(limits=Limits(**dict.fromkeys(Limits().rates(), no_limit), seen_leaves=1))
+    lock, place = Lock(KEY.kid, KEY.public, shared(ALICE, BOB)), pairwise_place(BOB, ALICE)
+    arrived = 0
+    for number in range(0, count, 4):
+        one = bad(number, seed)
+        try:
+            leaf = sealing.seal_text(one.text, lock, "calls/p/x#<?172800", SeededRandom(number))
+        except Exception:  # too large, or no text that UTF-8 can hold
+            continue
+        with blamed(number, one):
+            incoming = receiver.take(place, leaf.key, leaf.value)
+            if incoming is not None:
+                arrived += 1
+                assert incoming.user_id == ALICE.fingerprint
+                assert json.loads(one.text)["contentHash"] in one.hashes
+    assert len(receiver.drops) > count / 10
+    assert arrived <= 4_096  # the replay window of one sender
+    assert len(set(receiver.drops)) >= 8
