@@ -12,17 +12,15 @@ import time
 from typing import Any
 
 from sidecar.signaling import payload, sealing
-from sidecar.signaling.limits import Limits
 from sidecar.signaling.sealing import Lock
 from sidecar.trust import envelope
-from sidecar.trust.rates import Rate
+from tests.fuzz.test_trust_envelopes import unlimited
 from tests.fuzz.trust_envelopes import KEY, SEED, UNSIGNED, damage
 from tests.signaling_kit import (
     ALICE,
     BOB,
     NOW_MS,
     STRANGERS,
-    Receiver,
     SeededRandom,
     pairwise_place,
     shared,
@@ -30,13 +28,6 @@ from tests.signaling_kit import (
 )
 
 ROUNDS = 2000
-NO_LIMIT = Rate(1e9, 1e9)
-
-
-def unlimited() -> Receiver:
-    """No rate limits, and every leaf is judged on its own."""
-    limits = Limits(**dict.fromkeys(Limits().rates(), NO_LIMIT), seen_leaves=1)
-    return Receiver(limits=limits)
 
 
 def genuine() -> dict[str, Any]:

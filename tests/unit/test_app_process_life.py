@@ -88,7 +88,7 @@ def test_I07_lines_to_a_reader_that_is_gone_are_forgotten() -> None:
 
 
 def test_I07_threads_may_write_at_the_same_time() -> None:
-    """The lifeline's thread says that the end begins while the loop is logging; it must live to ask for it."""
+    """The lifeline's thread says the end begins while the loop is logging; it must live to ask for it."""
     out = os.open(os.devnull, os.O_WRONLY)
     writer = stdio.LineWriter(out)
     failures: list[BaseException] = []
