@@ -80,7 +80,7 @@ class GraphServer:
         self._path = path
         self._tls = tls
         self._documents = documents or {}
-        self._router = Router(store, random, self._limits, self._flush_soon)
+        self._router = Router(store, random, self._limits, self._flush_soon, upstreams=len(set(peers)))
         self._admission = Admission(self._server_limits, trusted_addresses)
         self._numbers = itertools.count(1)
         self._sockets: set[GuardedConnection] = set()
@@ -249,7 +249,7 @@ class GraphServer:
     def _peer_opened(self, socket: Socket) -> int:
         number = next(self._numbers)
         self._peers[number] = socket
-        self._router.opened(number)
+        self._router.opened(number, upstream=True)
         self._flush()
         return number
 

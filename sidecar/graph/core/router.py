@@ -22,6 +22,7 @@ from sidecar.graph.core.dedupe import Dedupe
 from sidecar.graph.core.inquiry import Inquiry
 from sidecar.graph.core.nodes import Graph, Node, Value, cell_size, content_hash
 from sidecar.graph.core.subscriptions import MAX_PER_CONNECTION, Subscriptions
+from sidecar.graph.core.upstream import Upstreams
 from sidecar.graph.store import NodeStore
 
 RELAY = 0
@@ -69,8 +70,15 @@ class Router:
     """One relay. ``now`` is monotonic seconds, ``now_ms`` the wall clock that HAM compares states with."""
 
     def __init__(
-        self, store: NodeStore, random: Random, limits: Limits, wake: Callable[[], None] = lambda: None
+        self,
+        store: NodeStore,
+        random: Random,
+        limits: Limits,
+        wake: Callable[[], None] = lambda: None,
+        *,
+        upstreams: int = 0,
     ) -> None:
+        """``upstreams`` is how many relays this one was told to peer with."""
         self.counters: Counter[str] = Counter()
         """What was refused or dropped, by reason."""
         self.handled: Counter[str] = Counter()
@@ -83,6 +91,9 @@ class Router:
         self._subscriptions = Subscriptions(max_per_connection=limits.subscriptions)
         self._seen: Dedupe[int] = Dedupe()
         self._inquiry = Inquiry()
+        self._upstreams = Upstreams(upstreams)
+        if upstreams:
+            self._subscriptions.turned = set()
         self._open: set[int] = set()
         self._deferred: list[tuple[float, int, int, str, Graph]] = []
         self._order = 0
@@ -108,16 +119,26 @@ class Router:
         if connection in self._open:
             self._effects.append(Deliver((connection,), text))
 
-    def opened(self, connection: int) -> None:
-        """A connection is there: greet it as gun.js relays do, and say that our answers have an end."""
+    def opened(self, connection: int, *, upstream: bool = False) -> None:
+        """A connection is there: greet it as gun.js relays do, and say that our answers have an end.
+
+        ``upstream``: this relay opened it, to one that it was told to peer with.
+        """
         self._open.add(connection)
         self._subscriptions.opened(connection)
         self._send(connection, wire.write_hello(self._new_id(), self._pid, aleph=True))
+        if upstream:
+            self._upstreams.opened(connection)
+            for soul in self._upstreams.followed:
+                self._send(connection, wire.write_get(self._new_id(), soul))
+            self._catch_up(connection)
 
     def closed(self, connection: int, now: float) -> None:
         self._open.discard(connection)
         self._inquiry.left(connection)
+        self._upstreams.closed(connection)
         self._subscriptions.closed(connection, now)
+        self._follow()
 
     def received(self, connection: int, text: str | bytes, now: float, now_ms: float) -> int:
         """Handle a frame; bad messages are counted and, with an id, told.
@@ -138,6 +159,7 @@ class Router:
                 message_id = (error.details or {}).get("id")
                 if message_id:
                     self._send(connection, wire.write_ack(self._new_id(), message_id, err=error.message))
+        self._follow()
         return max(len(raws), self._signatures - checked)
 
     def _handle(self, connection: int, message: wire.Message, now: float, now_ms: float) -> None:
@@ -157,7 +179,7 @@ class Router:
             self._get(connection, message_id, message.get, now, now_ms)
         elif message.at is not None:
             self.handled["answer"] += 1
-            self._pass_reply(message_id, message, now)
+            self._pass_reply(connection, message_id, message, now)
         else:
             self.counters["unknown-message"] += 1
 
@@ -173,9 +195,12 @@ class Router:
         elif message.dam == "off" and message.get is not None:
             self._subscriptions.remove(connection, message.get.soul)
 
-    def _pass_reply(self, message_id: str, message: wire.Message, now: float) -> None:
+    def _pass_reply(self, connection: int, message_id: str, message: wire.Message, now: float) -> None:
         """An answer to a message somebody else sent goes to that one alone."""
         assert message.at is not None
+        if connection in self._upstreams:
+            self._upstreams.answered(connection, message.at)
+            self._catch_up(connection)
         asker = self._seen.source(message.at, now)
         if asker is not None:
             self._send(asker, wire.write_reply(message_id, message.at, ok=message.ok, err=message.err))
@@ -198,6 +223,7 @@ class Router:
             entry = (put.due_ms, self._order, writer, message_id, put.deferred)
             heapq.heappush(self._deferred, entry)
             writer = RELAY
+        self._share(source, put.accepted)
         self._keep(put.accepted, writer, message_id)
 
     def _keep(self, changes: Graph, writer: int, message_id: str) -> None:
@@ -274,10 +300,39 @@ class Router:
             text = wire.write_put(message_id, {soul: graph[soul] for soul in selection}, acks=share)
             self._effects.append(Deliver(tuple(connections), text))
 
+    # Relays this one peers with
+
+    def _share(self, source: int, changes: Graph) -> None:
+        """Tell them what is new; their acknowledgements are nobody's."""
+        self._upstreams.changed(changes)
+        receivers = tuple(connection for connection in self._upstreams if connection != source)
+        if changes and receivers:
+            self._effects.append(Deliver(receivers, wire.write_put(self._new_id(), changes)))
+
+    def _catch_up(self, connection: int) -> None:
+        """Send a relay that is back what it missed, as far as it acknowledges."""
+        while (soul := self._upstreams.next_missed(connection)) is not None:
+            for part in _split(self._store.read(soul), self._limits.reply_bytes):
+                message_id = self._new_id()
+                self._upstreams.sent(connection, message_id, soul)
+                self._send(connection, wire.write_put(message_id, {soul: part}))
+
+    def _follow(self) -> None:
+        """Ask them for what somebody here began to follow, and end what nobody does any more."""
+        turned = self._subscriptions.turned
+        while turned:
+            soul = turned.pop()
+            wanted = self._subscriptions.followed(soul)
+            if self._upstreams.follow(soul, wanted):
+                message_id = self._new_id()
+                text = wire.write_get(message_id, soul) if wanted else wire.write_off(message_id, soul)
+                self._effects.append(Deliver(tuple(self._upstreams), text))
+
     # Gets
 
     def _get(self, connection: int, message_id: str, get: wire.Get, now: float, now_ms: float) -> None:
-        is_new = not get.exact and self._subscriptions.add(connection, get.soul, get.key)
+        to_upstream = connection in self._upstreams  # which hears of every change already
+        is_new = not get.exact and not to_upstream and self._subscriptions.add(connection, get.soul, get.key)
         node = self._find(get, now_ms)
         parts = _split(node, self._limits.reply_bytes)
         if not parts:

@@ -23,6 +23,8 @@ class Subscriptions:
     def __init__(self, *, max_per_connection: int = MAX_PER_CONNECTION, max_parked: int = MAX_PARKED) -> None:
         self._max_per_connection = max_per_connection
         self._max_parked = max_parked
+        self.turned: set[str] | None = None
+        """Where somebody looks at it: souls that got their first follower, or lost their last one."""
         self._by_soul: dict[str, dict[int, Keys]] = {}
         self._by_connection: dict[int, dict[str, Keys]] = {}
         self._count: dict[int, int] = {}
@@ -46,7 +48,7 @@ class Subscriptions:
             return False
         if keys is None:
             keys = souls[soul] = set()
-            self._by_soul.setdefault(soul, {})[connection] = keys
+            self._followers(soul)[connection] = keys
         keys.add(key)
         self._count[connection] += 1
         return True
@@ -64,6 +66,21 @@ class Subscriptions:
         del listeners[connection]
         if not listeners:
             del self._by_soul[soul]
+            self._turn(soul)
+
+    def _followers(self, soul: str) -> dict[int, Keys]:
+        if soul not in self._by_soul:
+            self._by_soul[soul] = {}
+            self._turn(soul)
+        return self._by_soul[soul]
+
+    def _turn(self, soul: str) -> None:
+        if self.turned is not None:
+            self.turned.add(soul)
+
+    def followed(self, soul: str) -> bool:
+        """Somebody asked for it or a part of it."""
+        return soul in self._by_soul
 
     def named(self, connection: int, pid: str) -> None:
         """A connection told its pid: it gets what earlier and other connections of that pid asked for."""
