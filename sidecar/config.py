@@ -46,10 +46,13 @@ class RelayLimits(NamedTuple):
     frame_bytes: int = 256 * 1024
     subscriptions: int = 10_000
     """Of one connection."""
-    future_ms: int = 60_000
+    subscriptions_total: int = 1_000_000
+    future_ms: int = 300_000
     """How far in the future a state may lie."""
     deferred: int = 1_000
     """Puts kept until their state is due."""
+    unwritten_bytes: int = 64 * 1024 * 1024
+    """Waiting for the disk, before puts are refused."""
     leaf_soul_bytes: int = 512 * 1024
     soul_bytes: int = 8 * 1024 * 1024
     reply_bytes: int = 64 * 1024
@@ -287,8 +290,10 @@ def _relay_limits(section: Section) -> RelayLimits:
 _WHOLE_LIMITS = {
     "frame_bytes": "frameBytes",
     "subscriptions": "subscriptions",
+    "subscriptions_total": "subscriptionsTotal",
     "future_ms": "futureMs",
     "deferred": "deferred",
+    "unwritten_bytes": "unwrittenBytes",
     "leaf_soul_bytes": "leafSoulBytes",
     "soul_bytes": "soulBytes",
     "reply_bytes": "replyBytes",

@@ -28,6 +28,8 @@ from sidecar.graph.transport import Socket, public_url, silent_logger
 from sidecar.log import Logger
 
 KEEP_ALIVE_S = 20.0
+SAVE_WITHIN_S = 0.25
+"""How long the subscriptions of gun.js clients gather before they are written."""
 EXPIRE_EVERY_S = 60.0
 DRAIN_S = 1.0
 """How long an end waits for what is being written: a disk that needs longer has not promised anything."""
@@ -145,6 +147,7 @@ class GraphServer:
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
+        self._save()
         written = asyncio.Event()
         self._store.write({}, lambda _: written.set())
         with suppress(TimeoutError):
@@ -284,6 +287,8 @@ class GraphServer:
                     waiting.setdefault(number, []).append(frame)
         for number, frames in waiting.items():
             self._write(number, frames)
+        if self._router.unsaved and "save" not in self._timers:
+            self._arrange("save", SAVE_WITHIN_S, self._save)
         due_ms = self._router.next_due_ms()
         if due_ms is not None:
             delay_s = max(0.0, due_ms - self._clock.wall_ms()) / 1000
@@ -313,8 +318,13 @@ class GraphServer:
 
     def _expire(self) -> None:
         self._store.expire(self._clock.wall_ms())
+        self._save()
         self._admission.forget_settled(self._clock.monotonic())
         self._arrange("expire", EXPIRE_EVERY_S, self._expire)
+
+    def _save(self) -> None:
+        self._timers.pop("save", None)
+        self._router.save(self._clock.wall_ms())
 
     def _arrange(self, name: str, delay_s: float, call: Callable[[], None]) -> None:
         if name in self._timers:

@@ -8,7 +8,6 @@ is to be sent. The store is called, never waited for.
 
 from __future__ import annotations
 
-import heapq
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -19,13 +18,17 @@ from sidecar.clock import Random
 from sidecar.errors import RemoteError
 from sidecar.graph.core import ham, jsjson, leaves, lex, rules, wire
 from sidecar.graph.core.dedupe import Dedupe
+from sidecar.graph.core.deferrals import Deferrals
 from sidecar.graph.core.inquiry import Inquiry
 from sidecar.graph.core.nodes import Graph, Node, Value, cell_size, content_hash
-from sidecar.graph.core.subscriptions import MAX_PER_CONNECTION, Subscriptions
+from sidecar.graph.core.parking import Parking
+from sidecar.graph.core.subscriptions import MAX_PER_CONNECTION, MAX_TOTAL, Subscriptions
 from sidecar.graph.core.upstream import Upstreams
 from sidecar.graph.store import NodeStore
 
 RELAY = 0
+RESUMED_BYTES = 1024 * 1024
+"""Sent to a client that is back and does not ask; beyond it, it is only subscribed."""
 MAX_HASHED = 16 * 1024
 """Characters of a node that is hashed for a get-back: the hash is a slow loop, larger nodes go without."""
 
@@ -35,10 +38,14 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     frame_bytes: int = wire.MAX_FRAME
     subscriptions: int = MAX_PER_CONNECTION
-    future_ms: int = 60_000
-    """How far in the future a state may lie; farther ones would shadow every later write."""
+    subscriptions_total: int = MAX_TOTAL
+    future_ms: int = 300_000
+    """How far in the future a state may lie: clocks are a few minutes wrong, and farther states would shadow
+    every later write."""
     deferred: int = 1_000
     """Puts kept until their state is due."""
+    unwritten_bytes: int = 64 * 1024 * 1024
+    """Waiting for a disk that stalls; beyond it puts are refused."""
     leaf_soul_bytes: int = leaves.MAX_SOUL_BYTES
     soul_bytes: int = 8 * 1024 * 1024
     reply_bytes: int = 64 * 1024
@@ -88,15 +95,18 @@ class Router:
         self._limits = limits
         self._wake = wake
         self._pid = self._new_id()
-        self._subscriptions = Subscriptions(max_per_connection=limits.subscriptions)
+        self._subscriptions = Subscriptions(
+            max_per_connection=limits.subscriptions, max_total=limits.subscriptions_total
+        )
+        self._parking = Parking(store)
+        self._deferrals = Deferrals(store, limits.deferred)
+        self._unwritten = 0
         self._seen: Dedupe[int] = Dedupe()
         self._inquiry = Inquiry()
         self._upstreams = Upstreams(upstreams)
         if upstreams:
             self._subscriptions.turned = set()
         self._open: set[int] = set()
-        self._deferred: list[tuple[float, int, int, str, Graph]] = []
-        self._order = 0
         self._effects: list[Deliver] = []
         self._signatures = 0
         self.failing = False
@@ -137,7 +147,8 @@ class Router:
         self._open.discard(connection)
         self._inquiry.left(connection)
         self._upstreams.closed(connection)
-        self._subscriptions.closed(connection, now)
+        self._subscriptions.closed(connection)
+        self._parking.left(connection)
         self._follow()
 
     def received(self, connection: int, text: str | bytes, now: float, now_ms: float) -> int:
@@ -185,15 +196,34 @@ class Router:
 
     def _control(self, connection: int, message: wire.Message, now: float, now_ms: float) -> None:
         if message.dam == "?":
-            if message.pid:
-                self._subscriptions.named(connection, message.pid)
-                if not message.aleph:
-                    for get in self._inquiry.joined(connection, now):
-                        self._ask(connection, get, self._find(get, now_ms), now)
+            if message.pid and not message.aleph:
+                self._resume(connection, message.pid, now, now_ms)
+                for get in self._inquiry.joined(connection, now):
+                    self._ask(connection, get, self._find(get, now_ms), now)
             if message.at is None:
                 self._send(connection, wire.write_hello(self._new_id(), self._pid, at=message.id, aleph=True))
         elif message.dam == "off" and message.get is not None:
             self._subscriptions.remove(connection, message.get.soul)
+            self._parking.ended(connection, message.get.soul)
+
+    def _resume(self, connection: int, pid: str, now: float, now_ms: float) -> None:
+        """Goes on where a client with this pid was: it gets what it may have missed, and is asked for what it
+        may have written meanwhile (gun.md section 6b and c)."""
+        for asked in self._subscriptions.of(connection):
+            self._parking.asked(connection, *asked)
+        size = 0
+        for soul, key in self._parking.named(connection, pid):
+            if not self._subscriptions.add(connection, soul, key):
+                continue
+            get = wire.Get(soul, key)
+            node = self._find(get, now_ms)
+            size += sum(cell_size(name, value) for name, (value, _) in node.items())
+            if size > RESUMED_BYTES:
+                continue
+            for part in _split(node, self._limits.reply_bytes):
+                self._send(connection, wire.write_put(self._new_id(), {soul: part}))
+            if "#" not in soul:
+                self._ask(connection, get, node, now)
 
     def _pass_reply(self, connection: int, message_id: str, message: wire.Message, now: float) -> None:
         """An answer to a message somebody else sent goes to that one alone."""
@@ -212,24 +242,32 @@ class Router:
     ) -> None:
         """``writer`` gets the acknowledgement, 0 for nobody; ``source`` does not get its own words back."""
         try:
-            put = self._sort(graph, now_ms)
+            put = self._sort(source, graph, now_ms)
         except _Refusal as refusal:
             self.counters["refused"] += 1
             self._send(writer, wire.write_ack(self._new_id(), message_id, err=str(refusal)))
             return
         self._deliver(source, message_id, put.passed, acks)
-        if put.deferred:
-            self._order += 1
-            entry = (put.due_ms, self._order, writer, message_id, put.deferred)
-            heapq.heappush(self._deferred, entry)
-            writer = RELAY
         self._share(source, put.accepted)
-        self._keep(put.accepted, writer, message_id)
+        if put.deferred:
+            written: list[bool] = []  # told first: the store keeps the order
+            self._store.write(put.accepted, written.append)
+            self._deferrals.add(
+                source,
+                put.due_ms,
+                put.deferred,
+                lambda stored: self._committed(writer, message_id, 0, stored and all(written)),
+            )
+        else:
+            self._keep(put.accepted, writer, message_id)
 
     def _keep(self, changes: Graph, writer: int, message_id: str) -> None:
-        self._store.write(changes, partial(self._committed, writer, message_id))
+        size = sum(cell_size(key, value) for node in changes.values() for key, (value, _) in node.items())
+        self._unwritten += size
+        self._store.write(changes, partial(self._committed, writer, message_id, size))
 
-    def _committed(self, writer: int, message_id: str, stored: bool) -> None:
+    def _committed(self, writer: int, message_id: str, size: int, stored: bool) -> None:
+        self._unwritten -= size
         err = None if stored else "Not stored."
         self.failing = not stored
         if not stored:
@@ -237,7 +275,10 @@ class Router:
         self._send(writer, wire.write_ack(self._new_id(), message_id, err=err))
         self._wake()
 
-    def _sort(self, graph: Graph, now_ms: float) -> _Sorted:
+    def _sort(self, source: int, graph: Graph, now_ms: float) -> _Sorted:
+        if self._unwritten > self._limits.unwritten_bytes:
+            self.failing = True
+            raise _Refusal("Not stored.")
         put = _Sorted({}, {}, {})
         ended = 0
         for soul, node in graph.items():
@@ -248,6 +289,8 @@ class Router:
                 verdict = self._judge(soul, key, value, state, now_ms)
                 if verdict == "drop":
                     continue
+                if verdict == "defer" and self._deferrals.full(source):
+                    raise _Refusal("Too many states in the future.")
                 put.passed.setdefault(soul, {})[key] = (value, state)
                 target = put.accepted if verdict == "accept" else put.deferred
                 target.setdefault(soul, {})[key] = (value, state)
@@ -267,9 +310,7 @@ class Router:
             raise _Refusal(reason)
         known, known_state = current if current is not None else (None, None)
         verdict = ham.resolve(now_ms, state, known_state, value, known)
-        if verdict == "defer" and (
-            state > now_ms + self._limits.future_ms or len(self._deferred) >= self._limits.deferred
-        ):
+        if verdict == "defer" and state > now_ms + self._limits.future_ms:
             raise _Refusal("State is too far in the future.")
         if verdict != "drop":
             self._check_room(soul, key, value, known)
@@ -332,7 +373,7 @@ class Router:
 
     def _get(self, connection: int, message_id: str, get: wire.Get, now: float, now_ms: float) -> None:
         to_upstream = connection in self._upstreams  # which hears of every change already
-        is_new = not get.exact and not to_upstream and self._subscriptions.add(connection, get.soul, get.key)
+        is_new = not get.exact and not to_upstream and self._subscribe(connection, get)
         node = self._find(get, now_ms)
         parts = _split(node, self._limits.reply_bytes)
         if not parts:
@@ -348,6 +389,15 @@ class Router:
         if not node:
             for other in self._inquiry.missed(connection, get, now):
                 self._ask(other, get, node, now)
+
+    def _subscribe(self, connection: int, get: wire.Get) -> bool:
+        """A get is answered in any case; whether it is followed from now on, and was not before."""
+        if self._subscriptions.add(connection, get.soul, get.key):
+            self._parking.asked(connection, get.soul, get.key)
+            return True
+        if not self._subscriptions.has(connection, get.soul, get.key):
+            self.counters["subscriptions-full"] += 1
+        return False
 
     def _find(self, get: wire.Get, now_ms: float) -> Node:
         if get.key is not None:
@@ -379,14 +429,21 @@ class Router:
 
     def next_due_ms(self) -> float | None:
         """Wall time at which ``handle_timer`` has a deferred put to settle."""
-        return self._deferred[0][0] if self._deferred else None
+        return self._deferrals.next_due_ms()
+
+    @property
+    def unsaved(self) -> bool:
+        """Whether ``save`` is wanted soon."""
+        return self._parking.unsaved
+
+    def save(self, now_ms: float) -> None:
+        """Writes which gun.js clients follow what; called again at least every few minutes."""
+        self._parking.save(now_ms)
 
     def handle_timer(self, now: float, now_ms: float) -> None:
         """Settle the puts whose state is due; a subscriber that came meanwhile gets them now."""
-        self._subscriptions.expire(now)
-        while self._deferred and self._deferred[0][0] <= now_ms:
-            _, _, writer, message_id, graph = heapq.heappop(self._deferred)
-            self._put(writer, RELAY, message_id, graph, now_ms)
+        for graph in self._deferrals.due(now_ms):
+            self._put(RELAY, RELAY, self._new_id(), graph, now_ms)
 
 
 def _select(node: Node, get: wire.Get) -> Node:
