@@ -28,7 +28,7 @@ from sidecar.graph.transport import Socket, public_url, silent_logger
 from sidecar.log import Logger
 
 KEEP_ALIVE_S = 20.0
-SAVE_WITHIN_S = 0.25
+SAVE_WITHIN_S = 0.02
 """How long the subscriptions of gun.js clients gather before they are written."""
 EXPIRE_EVERY_S = 60.0
 DRAIN_S = 1.0

@@ -209,10 +209,11 @@ class Router:
     def _resume(self, connection: int, pid: str, now: float, now_ms: float) -> None:
         """Goes on where a client with this pid was: it gets what it may have missed, and is asked for what it
         may have written meanwhile (gun.md section 6b and c)."""
+        kept = self._parking.named(connection, pid)
         for asked in self._subscriptions.of(connection):
             self._parking.asked(connection, *asked)
         size = 0
-        for soul, key in self._parking.named(connection, pid):
+        for soul, key in kept:
             if not self._subscriptions.add(connection, soul, key):
                 continue
             get = wire.Get(soul, key)
@@ -386,9 +387,9 @@ class Router:
             return
         if is_new:
             self._ask(connection, get, node, now)
-        if not node:
-            for other in self._inquiry.missed(connection, get, now):
-                self._ask(other, get, node, now)
+        others = self._inquiry.doubted if node else self._inquiry.missed
+        for other in others(connection, get, now):
+            self._ask(other, get, node, now)
 
     def _subscribe(self, connection: int, get: wire.Get) -> bool:
         """A get is answered in any case; whether it is followed from now on, and was not before."""
