@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import json
 import signal
+import sqlite3
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -118,6 +119,15 @@ class OurRelay:
         ready = await self.process.first_line()
         self.port = urlsplit(ready["gun"]).port or 0
 
+    async def knows(self, soul: str, clients: int) -> None:
+        """Wait until it has written that so many gun.js clients follow a soul, which it does a moment later."""
+        (database,) = self._folder.rglob("gun.db")
+        question = "SELECT COUNT(DISTINCT pid) FROM follows WHERE soul = ?"
+        async with asyncio.timeout(DEADLINE_S):
+            with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+                while connection.execute(question, (soul,)).fetchone() < (clients,):
+                    await asyncio.sleep(0.01)
+
     async def stop(self, how: signal.Signals = signal.SIGKILL) -> None:
         if self.process is not None:
             with contextlib.suppress(ProcessLookupError):
@@ -216,6 +226,10 @@ class GunJsClient:
                     skipped.append(heard)
         except TimeoutError:
             raise AssertionError(f"{name} never was {value!r} but {skipped[-5:]!r}") from None
+
+    async def settle(self) -> None:
+        """Wait until the relay knows what it was told so far, its handshake too: gun.js keeps the order."""
+        await self.put([f"settled {self._name}"], {"yes": True})
 
     async def reconnects(self) -> None:
         """Wait for a new connection since ``forget("connected")``; gun.js tries every 2 s."""
