@@ -120,13 +120,14 @@ class OurRelay:
         self.port = urlsplit(ready["gun"]).port or 0
 
     async def knows(self, soul: str, clients: int) -> None:
-        """Wait until it has written that so many gun.js clients follow a soul, which it does a moment later."""
+        """Wait until it has written who follows a soul, a moment after it was asked for it."""
         (database,) = self._folder.rglob("gun.db")
-        question = "SELECT COUNT(DISTINCT pid) FROM follows WHERE soul = ?"
-        async with asyncio.timeout(DEADLINE_S):
-            with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
-                while connection.execute(question, (soul,)).fetchone() < (clients,):
+        question, known = "SELECT COUNT(DISTINCT pid) FROM follows WHERE soul = ?", (0,)
+        with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+            async with asyncio.timeout(DEADLINE_S):
+                while known < (clients,):
                     await asyncio.sleep(0.01)
+                    known = connection.execute(question, (soul,)).fetchone()
 
     async def stop(self, how: signal.Signals = signal.SIGKILL) -> None:
         if self.process is not None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -208,3 +209,37 @@ async def test_another_user_writes_with_a_certificate_and_nobody_without(
     await alice.hears("inbox", "again")
     assert set(await node_at(url, f"{space}/inbox")) == {"from bob"}
     assert await node_at(url, f"{space}/outbox") == {}
+
+
+# A clock that is wrong
+
+
+@pytest.mark.parametrize("build", ["core", "full"])
+async def test_a_client_two_minutes_ahead_hears_and_is_acknowledged(
+    url: str, builds: Builds, room: str, tmp_path: Path, build: str
+) -> None:
+    """Clients with a right clock have to hold its words back until they are due, here as with gun.js."""
+    other = await builds["core"].client(url)
+    await other.put([room, "word"], "on time")
+    async with gun_js(build, tmp_path, skew_ms=120_000) as program:
+        ahead, as_wrong = await program.client(url), await program.client(url)
+        await as_wrong.watch("on", "word", [room, "word"])
+        await as_wrong.hears("word", "on time")
+        await ahead.reads([room, "word"], "on time")
+        await ahead.put([room, "word"], "early")
+        await as_wrong.hears("word", "early")
+    assert (await node_at(url, room))["word"] == "on time"
+    await other.put([room, "more"], "goes on")
+    await (await builds["full"].client(url)).reads([room], {"word": "on time", "more": "goes on"})
+
+
+@pytest.mark.parametrize("build", ["core", "full"])
+async def test_what_a_client_ahead_wrote_is_read_when_it_is_due(
+    url: str, builds: Builds, room: str, tmp_path: Path, build: str
+) -> None:
+    other = await builds["core"].client(url)
+    await other.watch("on", "word", [room, "word"])
+    async with gun_js(build, tmp_path, skew_ms=2_000) as program:
+        await (await program.client(url)).put([room, "word"], "early")
+    await other.hears("word", "early")
+    await (await builds["full"].client(url)).reads([room], {"word": "early"})
