@@ -21,7 +21,7 @@ PENDING_S = 60.0
 MAX_PENDING = 256
 """Souls that were looked for lately; the oldest goes first."""
 DOUBTED_AT_ONCE = 2
-"""Connections that one get of a known soul is handed on to, the newest first: who was away may have written."""
+"""Connections that one get of a known soul is handed on to, the newest first: it may have been away."""
 MAX_DOUBTED = 1_000
 """Known souls that one connection is asked for, each once."""
 ASKED_OF_NEWCOMER = 16
@@ -64,7 +64,7 @@ class Inquiry:
         return list(islice((other for other in others if self._take_turn(other, int(now))), ASKED_AT_ONCE))
 
     def doubted(self, asker: int, get: Get, now: float) -> list[int]:
-        """Something is known of what was asked; returns whom to ask whether it has written something newer."""
+        """Something is known of what was asked; returns whom to ask for something newer."""
         if not self._look_for(asker, get, now):
             return []
         newest = islice(reversed(self._asked.items()), LOOKED_AT)
