@@ -10,12 +10,16 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.graph_nodes import SOUL, Heard, graph_client, leaf
-from tests.interop.gun_peers import GunJsRelay, gun_client
+from sidecar.app.system_clock import SystemRandom
+from sidecar.graph.core import sea
+from tests.graph_nodes import SOUL, Heard, Values, graph_client, leaf
+from tests.interop.gun_peers import GunJsRelay, OurRelay, gun_client, gun_js
 from tests.sidecars import Process, relay
 
 pytestmark = pytest.mark.real_peer("gun")
 DEADLINE_S = 20.0
+PAIR = sea.make_pair(SystemRandom())
+OWNED = f"~{PAIR['pub']}/lease"
 
 
 @pytest.fixture(params=[False, True], ids=["axe-off", "axe-on"])
@@ -98,3 +102,77 @@ async def test_our_leaves_pass_both_ways_and_after_their_restart(theirs: GunJsRe
         await hears(heard_there, "while they were away")
         await there.put_leaf(SOUL, *leaf("after the restart"))
         await hears(heard_here, "after the restart")
+
+
+async def test_our_client_on_both_relays_is_told_everything_once(
+    theirs: GunJsRelay, ours: Process, tmp_path: Path
+) -> None:
+    near, far = leaf("through our relay"), leaf("through theirs")
+    async with (
+        gun_js("core", tmp_path) as program,
+        graph_client([ours.ready["gun"], theirs.url]) as alice,
+        graph_client(ours.ready["gun"]) as bob,
+    ):
+        here, there = await program.client(ours.ready["gun"]), await program.client(theirs.url)
+        heard, values = Heard(), Values()
+        alice.watch_leaves(SOUL, heard)
+        alice.watch_values(OWNED, values)
+        await here.put([SOUL, near[0]], near[1])
+        await there.put([SOUL, far[0]], far[1])
+        await bob.put_value(OWNED, "k", "signed", PAIR)
+        await heard.until(2)
+        await values.until({"k": "signed"})
+        key, value = leaf("to both")
+        for client in (here, there):
+            await client.watch("on", "leaf", [SOUL, key])
+        await alice.put_leaf(SOUL, key, value)
+        await asyncio.gather(here.hears("leaf", value), there.hears("leaf", value))
+        await alice.put_value(OWNED, "k", "newer", PAIR)
+        await values.until({"k": "newer"})
+        assert {key: heard.leaves[key] for key in (near[0], far[0])} == dict([near, far])
+        assert heard.times_told == len(heard.leaves)
+        assert len(values.states) == 2
+
+
+async def test_users_deletes_and_signed_writes_cross(
+    theirs: GunJsRelay, ours: Process, tmp_path: Path
+) -> None:
+    who = {"alias": "alice", "pass": "a long passphrase"}
+    async with gun_js("core", tmp_path) as core, gun_js("full", tmp_path) as full:
+        there, here = await core.client(theirs.url), await full.client(ours.ready["gun"])
+        pub = (await there.call("create", **who))["pub"]
+        assert (await there.call("auth", **who))["ok"]
+        assert (await there.call("own", path=["mood"], values=["fine"]))["ok"]
+        await here.reads([f"~{pub}", "mood"], "fine")
+        assert (await here.call("auth", **who))["ok"]
+        await there.watch("on", "mood", [f"~{pub}", "mood"])
+        assert (await here.call("own", path=["mood"], values=["tired"]))["ok"]
+        await there.hears("mood", "tired")
+        await there.put(["note"], {"text": "x", "kept": 1})
+        await here.reads(["note"], {"text": "x", "kept": 1})
+        await here.put(["note", "text"], None)
+        await (await core.client(theirs.url)).reads(["note"], {"text": None, "kept": 1})
+
+
+async def test_what_their_clients_wrote_while_our_relay_was_away_is_heard(
+    theirs: GunJsRelay, tmp_path: Path
+) -> None:
+    relay = OurRelay(tmp_path / "ours", "--peer", theirs.url)
+    await relay.start()
+    try:
+        async with gun_js("core", tmp_path) as program:
+            there, here = await program.client(theirs.url), await program.client(relay.url)
+            await there.watch("on", "word", ["room", "answer"])
+            await here.watch("on", "word", ["room", "word"])
+            await there.put(["room", "word"], "before")
+            await here.hears("word", "before")
+            here.forget("connected")
+            await relay.stop()
+            await there.put(["room", "word"], "meanwhile")
+            await relay.start()
+            await here.reconnects()
+            await here.hears("word", "meanwhile")
+            await here.put(["room", "answer"], "after")
+            await there.hears("word", "after")
+    finally:
+        await relay.stop()
