@@ -12,6 +12,8 @@ Asked = tuple[str, str | None]
 """A soul and one of its keys; None stands for all of them."""
 Keys = set[str | None]
 
+NAME_CHARS = 256
+"""A longer soul and key count as several, so that the bounds are bounds of memory too."""
 MAX_PER_CONNECTION = 10_000
 MAX_TOTAL = 1_000_000
 
@@ -54,8 +56,8 @@ class Subscriptions:
             keys = souls[soul] = set()
             self._followers(soul)[connection] = keys
         keys.add(key)
-        self._count[connection] += 1
-        self.total += 1
+        self._count[connection] += _weight(soul, key)
+        self.total += _weight(soul, key)
         return True
 
     def has(self, connection: int, soul: str, key: str | None) -> bool:
@@ -67,8 +69,9 @@ class Subscriptions:
         keys = self._by_connection.get(connection, {}).pop(soul, None)
         if keys is None:
             return
-        self._count[connection] -= len(keys)
-        self.total -= len(keys)
+        weight = sum(_weight(soul, key) for key in keys)
+        self._count[connection] -= weight
+        self.total -= weight
         self._leave(connection, soul)
 
     def of(self, connection: int) -> list[Asked]:
@@ -104,3 +107,7 @@ class Subscriptions:
             for connection, wanted in self._by_soul.get(soul, {}).items()
             if None in wanted or not wanted.isdisjoint(keys)
         }
+
+
+def _weight(soul: str, key: str | None) -> int:
+    return 1 + (len(soul) + len(key or "")) // NAME_CHARS
