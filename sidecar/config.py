@@ -49,7 +49,7 @@ class RelayLimits(NamedTuple):
     subscriptions_total: int = 1_000_000
     future_ms: int = 300_000
     """How far in the future a state may lie."""
-    deferred: int = 1_000
+    deferred: int = 10_000
     """Puts kept until their state is due."""
     unwritten_bytes: int = 64 * 1024 * 1024
     """Waiting for the disk, before puts are refused."""

@@ -116,3 +116,14 @@ def test_who_asks_for_nothing_or_has_no_pid_leaves_nothing() -> None:
     parking.save(NOW_MS)
     assert store.followers() == []
     assert not parking._kept
+
+
+def test_S19_what_is_asked_and_ended_before_it_is_saved_leaves_nothing() -> None:
+    store = MemoryStore()
+    parking = connected(store, "restless")
+    for number in range(100):
+        parking.asked(1, f"s{number}", None)
+        parking.ended(1, f"s{number}")
+    assert not parking._unsaved_souls
+    parking.save(NOW_MS)
+    assert store.followers() == []

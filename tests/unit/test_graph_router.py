@@ -142,6 +142,25 @@ def test_R13_a_write_that_was_lost_is_told() -> None:
     assert net.get(1, "s")[0].keys() == {"#", "@"}
 
 
+def test_R13_an_unchanged_put_does_not_say_that_the_disk_is_well() -> None:
+    class Full(MemoryStore):
+        full = False
+
+        def write(self, changes: Mapping[str, Cells], on_done: OnDone) -> None:
+            if self.full and changes:
+                on_done(False)
+            else:
+                super().write(changes, on_done)
+
+    store = Full()
+    net = Net(store)
+    net.say(1, put("p", "s", ("k", 1)))
+    store.full = True
+    net.say(1, put("q", "s", ("k", 2)))
+    assert ack(net.say(1, put("r", "s", ("k", 1))), "r") == (1, True)
+    assert net.router.failing
+
+
 def test_every_get_is_answered_also_about_nothing() -> None:
     net = Net()
     net.say(1, put("p", "s", ("k", 1)))
@@ -269,7 +288,7 @@ def test_S09_the_far_future_is_refused_and_the_near_one_bounded() -> None:
     )
     for number in range(10):
         net.say(1, put(f"p{number}", f"s{number}", ("k", 1), state=NOW_MS + 300_000))
-    assert len(net.router._deferrals._waiting) == 3
+    assert len(net.store.deferred()) == 3
     assert net.router.counters["refused"] == 8
 
 
@@ -419,18 +438,6 @@ def test_a_soul_of_the_largest_size_is_answered_whole() -> None:
         net.say(1, put(f"p{number}", SOUL, cell))
     assert sum(map(len, sent.values())) < leaves.MAX_SOUL_BYTES
     assert values(net.get(2, SOUL), SOUL) == sent
-
-
-def test_a_deferred_put_outlives_a_restart_and_one_connection_cannot_fill_the_place() -> None:
-    net = Net(deferred=1_000)
-    for number in range(300):
-        net.say(1, put(f"p{number}", f"s{number}", ("k", 1), state=NOW_MS + 1_000))
-    assert net.router.counters["refused"] == 100
-    assert ack(net.say(2, put("q", "other", ("k", 1), state=NOW_MS + 1_000)), "q") == (2, True)
-    again = Router(net.store, Seeded(), Limits())
-    again.handle_timer(2.0, NOW_MS + 1_000)
-    assert net.store.read("other") == {"k": (1, NOW_MS + 1_000)}
-    assert net.store.deferred() == []
 
 
 @pytest.mark.parametrize("named_first", [True, False])

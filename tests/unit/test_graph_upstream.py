@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from sidecar.graph.core.upstream import MAX_MISSED, WINDOW, Upstreams
+from sidecar.graph.core.upstream import ANSWER_S, MAX_MISSED, WINDOW, Upstreams
 
 
-def sent(upstreams: Upstreams, connection: int) -> list[str]:
+def sent(upstreams: Upstreams, connection: int, now: float = 0.0) -> list[str]:
     """The souls that may be sent now."""
     souls = []
-    while (soul := upstreams.next_missed(connection)) is not None:
-        upstreams.sent(connection, f"id of {soul}", soul)
+    while (soul := upstreams.next_missed(connection, now)) is not None:
+        upstreams.sent(connection, f"id of {soul}", soul, now)
         souls.append(soul)
     return souls
 
@@ -48,6 +48,16 @@ def test_as_much_is_on_its_way_as_is_acknowledged() -> None:
     assert sent(upstreams, 1) == [souls[WINDOW]]
 
 
+def test_one_that_acknowledges_nothing_is_waited_for_a_while() -> None:
+    upstreams = Upstreams(1)
+    souls = [f"s{number}" for number in range(WINDOW + 3)]
+    upstreams.changed(souls)
+    upstreams.opened(1)
+    assert sent(upstreams, 1) == souls[:WINDOW]
+    assert sent(upstreams, 1, ANSWER_S - 0.1) == []
+    assert sent(upstreams, 1, ANSWER_S) == souls[WINDOW:]
+
+
 def test_what_was_not_sent_or_not_acknowledged_is_sent_over_the_next_link() -> None:
     upstreams = Upstreams(1)
     souls = [f"s{number}" for number in range(WINDOW + 3)]
@@ -78,7 +88,7 @@ def test_what_is_remembered_is_bounded_and_the_latest_stays() -> None:
     upstreams = Upstreams(1)
     upstreams.changed(f"s{number}" for number in range(MAX_MISSED + 1))
     upstreams.opened(1)
-    assert upstreams.next_missed(1) == "s1"
+    assert upstreams.next_missed(1, 0.0) == "s1"
 
 
 def test_only_the_first_and_the_last_follower_are_news() -> None:

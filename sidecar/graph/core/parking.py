@@ -67,9 +67,12 @@ class Parking:
         pid = self._pids.get(connection)
         if pid is None:
             return
-        self._kept[pid] = {asked for asked in self._kept[pid] if asked[0] != soul}
-        self._unsaved_souls.add((pid, soul))
-        self._unsaved[pid] = [asked for asked in self._unsaved.get(pid, []) if asked[0] != soul]
+        ended = {asked for asked in self._kept[pid] if asked[0] == soul}
+        self._kept[pid] -= ended
+        unsaved = self._unsaved.setdefault(pid, [])
+        if ended.difference(unsaved):
+            self._unsaved_souls.add((pid, soul))
+        unsaved[:] = [asked for asked in unsaved if asked[0] != soul]
 
     def left(self, connection: int) -> None:
         """A connection is gone; its pid is kept from now on for a day."""

@@ -16,21 +16,24 @@ import msgspec
 
 from sidecar.clock import Random
 from sidecar.errors import RemoteError
-from sidecar.graph.core import ham, jsjson, leaves, lex, rules, wire
+from sidecar.graph.core import answers, delivery, leaves, wire
 from sidecar.graph.core.dedupe import Dedupe
-from sidecar.graph.core.deferrals import Deferrals
+from sidecar.graph.core.deferrals import Deferrals, Deferred
+from sidecar.graph.core.delivery import Deliver
 from sidecar.graph.core.inquiry import Inquiry
-from sidecar.graph.core.nodes import Graph, Node, Value, cell_size, content_hash
+from sidecar.graph.core.intake import Intake, RefusalError, Sorted
+from sidecar.graph.core.nodes import Graph, Node, graph_bytes
 from sidecar.graph.core.parking import Parking
 from sidecar.graph.core.subscriptions import MAX_PER_CONNECTION, MAX_TOTAL, Subscriptions
 from sidecar.graph.core.upstream import Upstreams
-from sidecar.graph.store import NodeStore
+from sidecar.graph.store import NodeStore, OnDone
 
 RELAY = 0
+ANSWERED_BYTES = 8 * 1024 * 1024
+"""One frame is answered until it has had more than this: a small frame must not become gigabytes."""
+COST_BYTES = 64 * 1024
 RESUMED_BYTES = 1024 * 1024
 """Sent to a client that is back and does not ask; beyond it, it is only subscribed."""
-MAX_HASHED = 16 * 1024
-"""Characters of a node that is hashed for a get-back: the hash is a slow loop, larger nodes go without."""
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +45,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     future_ms: int = 300_000
     """How far in the future a state may lie: clocks are a few minutes wrong, and farther states would shadow
     every later write."""
-    deferred: int = 1_000
+    deferred: int = 10_000
     """Puts kept until their state is due."""
     unwritten_bytes: int = 64 * 1024 * 1024
     """Waiting for a disk that stalls; beyond it puts are refused."""
@@ -50,27 +53,6 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     soul_bytes: int = 8 * 1024 * 1024
     reply_bytes: int = 64 * 1024
     """About the size of one part of an answer; longer nodes go out in several."""
-
-
-class Deliver(msgspec.Struct, frozen=True):
-    """Send one frame to these connections."""
-
-    connections: tuple[int, ...]
-    text: str
-
-
-class _Refusal(Exception):
-    """A cell that must not be kept; the whole message is answered with the reason."""
-
-
-class _Sorted(msgspec.Struct):
-    """A put after HAM and the rules. ``passed`` goes to subscribers: what is accepted and what is deferred,
-    since they settle it with their own clocks."""
-
-    accepted: Graph
-    deferred: Graph
-    passed: Graph
-    due_ms: float = 0.0
 
 
 class Router:
@@ -100,15 +82,23 @@ class Router:
         )
         self._parking = Parking(store)
         self._deferrals = Deferrals(store, limits.deferred)
+        self._intake = Intake(
+            store,
+            future_ms=limits.future_ms,
+            leaf_soul_bytes=limits.leaf_soul_bytes,
+            soul_bytes=limits.soul_bytes,
+        )
         self._unwritten = 0
+        self._saving = 0
         self._seen: Dedupe[int] = Dedupe()
         self._inquiry = Inquiry()
         self._upstreams = Upstreams(upstreams)
         if upstreams:
             self._subscriptions.turned = set()
         self._open: set[int] = set()
+        self._answered = 0
+        """Bytes of nodes that the frame at hand was answered."""
         self._effects: list[Deliver] = []
-        self._signatures = 0
         self.failing = False
         """The last write was lost."""
 
@@ -141,7 +131,6 @@ class Router:
             self._upstreams.opened(connection)
             for soul in self._upstreams.followed:
                 self._send(connection, wire.write_get(self._new_id(), soul))
-            self._catch_up(connection)
 
     def closed(self, connection: int, now: float) -> None:
         self._open.discard(connection)
@@ -154,13 +143,17 @@ class Router:
     def received(self, connection: int, text: str | bytes, now: float, now_ms: float) -> int:
         """Handle a frame; bad messages are counted and, with an id, told.
 
-        Returns what it cost, for a rate limit: its messages, or the signatures checked where those are more.
+        Returns what it cost, for a rate limit: its messages, or where that is more the signatures checked, or
+        what it was answered in parts of 64 KiB.
         """
-        checked = self._signatures
+        checked, self._answered = self._intake.signatures, 0
         try:
             raws = wire.read_frame(text, max_bytes=self._limits.frame_bytes)
         except RemoteError as error:
             self.counters[error.reason] += 1
+            if error.reason == "frame-too-large":
+                self._inquiry.left(connection)  # it would answer each question so
+                self._send(connection, wire.write_alarm(self._new_id(), "Message too big!"))
             return 1
         for raw in raws:
             try:
@@ -171,7 +164,9 @@ class Router:
                 if message_id:
                     self._send(connection, wire.write_ack(self._new_id(), message_id, err=error.message))
         self._follow()
-        return max(len(raws), self._signatures - checked)
+        if connection in self._upstreams:
+            self._catch_up(connection, now)
+        return max(len(raws), self._intake.signatures - checked, self._answered // COST_BYTES)
 
     def _handle(self, connection: int, message: wire.Message, now: float, now_ms: float) -> None:
         message_id = message.id or self._new_id()
@@ -182,9 +177,9 @@ class Router:
             self.counters["duplicate"] += 1
         elif message.put is not None:
             self.handled["put"] += 1
-            answers = message.at is not None
+            writer = connection if message.at is None else 0
             acks = wire.wanted_acks(message.ok)
-            self._put(0 if answers else connection, connection, message_id, message.put, now_ms, acks=acks)
+            self._put(writer, connection, message_id, message.put, now_ms, acks=acks)
         elif message.get is not None:
             self.handled["get"] += 1
             self._get(connection, message_id, message.get, now, now_ms)
@@ -199,7 +194,7 @@ class Router:
             if message.pid and not message.aleph:
                 self._resume(connection, message.pid, now, now_ms)
                 for get in self._inquiry.joined(connection, now):
-                    self._ask(connection, get, self._find(get, now_ms), now)
+                    self._ask(connection, get, answers.find(self._store, get, now_ms), now)
             if message.at is None:
                 self._send(connection, wire.write_hello(self._new_id(), self._pid, at=message.id, aleph=True))
         elif message.dam == "off" and message.get is not None:
@@ -217,11 +212,11 @@ class Router:
             if not self._subscriptions.add(connection, soul, key):
                 continue
             get = wire.Get(soul, key)
-            node = self._find(get, now_ms)
-            size += sum(cell_size(name, value) for name, (value, _) in node.items())
+            node = answers.find(self._store, get, now_ms)
+            size += answers.node_bytes(node)
             if size > RESUMED_BYTES:
                 continue
-            for part in _split(node, self._limits.reply_bytes):
+            for part in answers.split(node, self._limits.reply_bytes):
                 self._send(connection, wire.write_put(self._new_id(), {soul: part}))
             if "#" not in soul:
                 self._ask(connection, get, node, now)
@@ -231,7 +226,6 @@ class Router:
         assert message.at is not None
         if connection in self._upstreams:
             self._upstreams.answered(connection, message.at)
-            self._catch_up(connection)
         asker = self._seen.source(message.at, now)
         if asker is not None:
             self._send(asker, wire.write_reply(message_id, message.at, ok=message.ok, err=message.err))
@@ -243,104 +237,53 @@ class Router:
     ) -> None:
         """``writer`` gets the acknowledgement, 0 for nobody; ``source`` does not get its own words back."""
         try:
-            put = self._sort(source, graph, now_ms)
-        except _Refusal as refusal:
+            put = self._admit(source, graph, now_ms)
+        except RefusalError as refusal:
             self.counters["refused"] += 1
             self._send(writer, wire.write_ack(self._new_id(), message_id, err=str(refusal)))
             return
         self._deliver(source, message_id, put.passed, acks)
         self._share(source, put.accepted)
+        size = graph_bytes(put.passed)
+        self._unwritten += size
+        on_done = partial(self._committed, writer, message_id, size)
         if put.deferred:
             written: list[bool] = []  # told first: the store keeps the order
             self._store.write(put.accepted, written.append)
-            self._deferrals.add(
-                source,
-                put.due_ms,
-                put.deferred,
-                lambda stored: self._committed(writer, message_id, 0, stored and all(written)),
-            )
+            on_kept = partial(self._all_committed, on_done, written)
+            self._deferrals.add(source, put.due_ms, put.deferred, on_kept)
         else:
-            self._keep(put.accepted, writer, message_id)
+            self._store.write(put.accepted, on_done)
 
-    def _keep(self, changes: Graph, writer: int, message_id: str) -> None:
-        size = sum(cell_size(key, value) for node in changes.values() for key, (value, _) in node.items())
-        self._unwritten += size
-        self._store.write(changes, partial(self._committed, writer, message_id, size))
+    def _admit(self, source: int, graph: Graph, now_ms: float) -> Sorted:
+        if self._unwritten > self._limits.unwritten_bytes:
+            self.failing = True
+            raise RefusalError("Not stored.")
+        put = self._intake.sort(graph, now_ms)
+        if put.deferred and self._deferrals.full(source, graph_bytes(put.deferred)):
+            raise RefusalError("Too many states in the future.")
+        return put
+
+    @staticmethod
+    def _all_committed(on_done: OnDone, written: list[bool], stored: bool) -> None:
+        on_done(stored and all(written))
 
     def _committed(self, writer: int, message_id: str, size: int, stored: bool) -> None:
         self._unwritten -= size
+        self._note(size, stored)
         err = None if stored else "Not stored."
-        self.failing = not stored
-        if not stored:
-            self.counters["not-stored"] += 1
         self._send(writer, wire.write_ack(self._new_id(), message_id, err=err))
         self._wake()
 
-    def _sort(self, source: int, graph: Graph, now_ms: float) -> _Sorted:
-        if self._unwritten > self._limits.unwritten_bytes:
-            self.failing = True
-            raise _Refusal("Not stored.")
-        put = _Sorted({}, {}, {})
-        ended = 0
-        for soul, node in graph.items():
-            for key, (value, state) in node.items():
-                if leaves.is_expired(soul, state, now_ms):
-                    ended += 1
-                    continue
-                verdict = self._judge(soul, key, value, state, now_ms)
-                if verdict == "drop":
-                    continue
-                if verdict == "defer" and self._deferrals.full(source):
-                    raise _Refusal("Too many states in the future.")
-                put.passed.setdefault(soul, {})[key] = (value, state)
-                target = put.accepted if verdict == "accept" else put.deferred
-                target.setdefault(soul, {})[key] = (value, state)
-                if verdict == "defer":
-                    put.due_ms = max(put.due_ms, state)
-        if ended and not put.accepted and not put.deferred:
-            raise _Refusal("Too old for this soul.")
-        return put
-
-    def _judge(self, soul: str, key: str, value: Value, state: float, now_ms: float) -> ham.Verdict:
-        current = self._store.read_cell(soul, key)
-        if current == (value, state) and type(current[0]) is type(value):
-            return "drop"
-        self._signatures += "~" in soul
-        reason = rules.refusal(soul, key, value, state, self._store.read_cell)
-        if reason is not None:
-            raise _Refusal(reason)
-        known, known_state = current if current is not None else (None, None)
-        verdict = ham.resolve(now_ms, state, known_state, value, known)
-        if verdict == "defer" and state > now_ms + self._limits.future_ms:
-            raise _Refusal("State is too far in the future.")
-        if verdict != "drop":
-            self._check_room(soul, key, value, known)
-        return verdict
-
-    def _check_room(self, soul: str, key: str, value: Value, known: Value) -> None:
-        """A full soul takes no new leaf; what it holds is never pushed out."""
-        cap = self._limits.leaf_soul_bytes if leaves.is_leaf_soul(soul) else self._limits.soul_bytes
-        grows = cell_size(key, value) - (0 if known is None else cell_size(key, known))
-        if grows > 0 and self._store.size(soul) + grows > cap:
-            raise _Refusal("Soul is full.")
+    def _note(self, size: int, stored: bool) -> None:
+        """Writing nothing proves nothing about the disk."""
+        if not stored:
+            self.counters["not-stored"] += 1
+        if size or not stored:
+            self.failing = not stored
 
     def _deliver(self, source: int, message_id: str, graph: Graph, acks: int) -> None:
-        """To each subscriber the nodes it asked for, encoded once per different selection.
-
-        Where the writer wants ``acks`` from receivers, that many are asked for one. gun.js has each receiver
-        throw a die, and the writer of a put that nobody acknowledges wait.
-        """
-        wanted: dict[int, list[str]] = {}
-        for soul, node in graph.items():
-            for connection in self._subscriptions.listeners(soul, node):
-                if connection != source:
-                    wanted.setdefault(connection, []).append(soul)
-        groups: dict[tuple[tuple[str, ...], int | None], list[int]] = {}
-        for number, (connection, souls) in enumerate(wanted.items()):
-            groups.setdefault((tuple(souls), int(number < acks) if acks else None), []).append(connection)
-        for (selection, share), connections in groups.items():
-            text = wire.write_put(message_id, {soul: graph[soul] for soul in selection}, acks=share)
-            self._effects.append(Deliver(tuple(connections), text))
+        self._effects += delivery.to_subscribers(self._subscriptions, source, message_id, graph, acks)
 
     # Relays this one peers with
 
@@ -351,12 +294,12 @@ class Router:
         if changes and receivers:
             self._effects.append(Deliver(receivers, wire.write_put(self._new_id(), changes)))
 
-    def _catch_up(self, connection: int) -> None:
-        """Send a relay that is back what it missed, as far as it acknowledges."""
-        while (soul := self._upstreams.next_missed(connection)) is not None:
-            for part in _split(self._store.read(soul), self._limits.reply_bytes):
+    def _catch_up(self, connection: int, now: float) -> None:
+        """Send a relay that is back, and says something, what it missed, as far as it acknowledges."""
+        while (soul := self._upstreams.next_missed(connection, now)) is not None:
+            for part in answers.split(self._store.read(soul), self._limits.reply_bytes):
                 message_id = self._new_id()
-                self._upstreams.sent(connection, message_id, soul)
+                self._upstreams.sent(connection, message_id, soul, now)
                 self._send(connection, wire.write_put(message_id, {soul: part}))
 
     def _follow(self) -> None:
@@ -375,8 +318,13 @@ class Router:
     def _get(self, connection: int, message_id: str, get: wire.Get, now: float, now_ms: float) -> None:
         to_upstream = connection in self._upstreams  # which hears of every change already
         is_new = not get.exact and not to_upstream and self._subscribe(connection, get)
-        node = self._find(get, now_ms)
-        parts = _split(node, self._limits.reply_bytes)
+        if self._answered > ANSWERED_BYTES:
+            self.counters["too-much-asked"] += 1
+            self._send(connection, wire.write_ack(self._new_id(), message_id, err="Too much asked at once."))
+            return
+        node = answers.find(self._store, get, now_ms)
+        self._answered += answers.node_bytes(node)
+        parts = answers.split(node, self._limits.reply_bytes)
         if not parts:
             self._send(connection, wire.write_not_found(self._new_id(), message_id))
         for number, part in enumerate(parts, 1):
@@ -400,19 +348,6 @@ class Router:
             self.counters["subscriptions-full"] += 1
         return False
 
-    def _find(self, get: wire.Get, now_ms: float) -> Node:
-        if get.key is not None:
-            cell = self._store.read_cell(get.soul, get.key)
-            cells = {} if cell is None else {get.key: cell}
-        else:
-            cells = self._store.read(get.soul)
-        node = {
-            key: (value, state)
-            for key, (value, state) in cells.items()
-            if not leaves.is_expired(get.soul, state, now_ms)
-        }
-        return node if get.keys is None else _select(node, get)
-
     def _ask(self, connection: int, get: wire.Get, known: Node, now: float) -> None:
         """gun.js never re-sends what it wrote offline, but answers a get from its memory.
 
@@ -421,9 +356,7 @@ class Router:
         """
         message_id = self._new_id()
         self._seen.first_sight(message_id, RELAY, now)
-        digest = None
-        if known and sum(cell_size(key, value) for key, (value, _) in known.items()) < MAX_HASHED:
-            digest = content_hash({get.soul: known})
+        digest = answers.digest(get.soul, known)
         self._send(connection, wire.write_get(message_id, get.soul, get.key, digest=digest))
 
     # Time
@@ -434,43 +367,28 @@ class Router:
 
     @property
     def unsaved(self) -> bool:
-        """Whether ``save`` is wanted soon."""
-        return self._parking.unsaved
+        """Whether ``save`` is wanted soon: not while the disk has the last one to do."""
+        return self._parking.unsaved and not self._saving
 
     def save(self, now_ms: float) -> None:
         """Writes which gun.js clients follow what; called again at least every few minutes."""
         self._parking.save(now_ms)
+        self._saving += 1
+        self._store.write({}, self._saved)
+
+    def _saved(self, _: bool) -> None:
+        self._saving -= 1
+        self._wake()
 
     def handle_timer(self, now: float, now_ms: float) -> None:
         """Settle the puts whose state is due; a subscriber that came meanwhile gets them now."""
-        for graph in self._deferrals.due(now_ms):
-            self._put(RELAY, RELAY, self._new_id(), graph, now_ms)
+        for put in self._deferrals.due(now_ms):
+            changes = self._intake.settle(put.graph, now_ms)
+            self._deliver(RELAY, self._new_id(), changes, 0)
+            self._share(RELAY, changes)
+            self._store.write(changes, partial(self._settled, put, graph_bytes(changes), now_ms))
 
-
-def _select(node: Node, get: wire.Get) -> Node:
-    """The keys a query asks for, in its order, until its byte limit is passed."""
-    query = get.keys or {}
-    names = sorted((key for key in node if lex.selects(key, query)), key=jsjson.utf16)
-    if query.get("-"):
-        names.reverse()
-    chosen: Node = {}
-    size = 0
-    for key in names:
-        chosen[key] = node[key]
-        size += cell_size(key, node[key][0])
-        if get.limit is not None and size >= get.limit:
-            break
-    return chosen
-
-
-def _split(node: Node, part_bytes: int) -> list[Node]:
-    """Parts of roughly ``part_bytes``; a long answer must not hold up the connection's other frames."""
-    parts: list[Node] = []
-    size = part_bytes
-    for key, cell in node.items():
-        if size >= part_bytes:
-            parts.append({})
-            size = 0
-        parts[-1][key] = cell
-        size += cell_size(key, cell[0])
-    return parts
+    def _settled(self, put: Deferred, size: int, now_ms: float, stored: bool) -> None:
+        self._note(size, stored)
+        self._deferrals.settled(put, now_ms, stored)
+        self._wake()

@@ -14,6 +14,8 @@ MAX_MISSED = 10_000
 """Souls remembered for a relay that is away; the oldest goes first."""
 WINDOW = 32
 """Puts on their way to a relay that is back and not acknowledged yet."""
+ANSWER_S = 9.0
+"""How long an acknowledgement is waited for: gun.js gives none for what it knew already."""
 
 
 class Upstreams:
@@ -23,7 +25,8 @@ class Upstreams:
         self._expected = expected
         self._missed: OrderedDict[str, None] = OrderedDict()
         self._backlog: dict[int, deque[str]] = {}
-        self._unanswered: dict[int, dict[str, str]] = {}
+        self._unanswered: dict[int, OrderedDict[str, tuple[str, float]]] = {}
+        """By message: its soul, and when it was sent."""
         self._followed: set[str] = set()
 
     def __contains__(self, connection: int) -> bool:
@@ -40,13 +43,15 @@ class Upstreams:
     def opened(self, connection: int) -> None:
         """It gets what it may have missed."""
         self._backlog[connection] = deque(self._missed)
-        self._unanswered[connection] = {}
+        self._unanswered[connection] = OrderedDict()
         if len(self._backlog) >= self._expected:
             self._missed.clear()
 
     def closed(self, connection: int) -> None:
         """What was not sent or not acknowledged is sent again over the next connection."""
-        for soul in (*self._unanswered.pop(connection, {}).values(), *self._backlog.pop(connection, ())):
+        for soul, _ in self._unanswered.pop(connection, OrderedDict()).values():
+            self._miss(soul)
+        for soul in self._backlog.pop(connection, ()):
             self._miss(soul)
 
     def changed(self, souls: Iterable[str]) -> None:
@@ -64,16 +69,18 @@ class Upstreams:
     def answered(self, connection: int, message_id: str) -> None:
         self._unanswered[connection].pop(message_id, None)
 
-    def next_missed(self, connection: int) -> str | None:
+    def next_missed(self, connection: int, now: float) -> str | None:
         """A soul to send now; None while enough are on their way."""
-        backlog = self._backlog[connection]
-        if not backlog or len(self._unanswered[connection]) >= WINDOW:
+        backlog, unanswered = self._backlog[connection], self._unanswered[connection]
+        while unanswered and next(iter(unanswered.values()))[1] + ANSWER_S <= now:
+            unanswered.popitem(last=False)
+        if not backlog or len(unanswered) >= WINDOW:
             return None
         return backlog.popleft()
 
-    def sent(self, connection: int, message_id: str, soul: str) -> None:
-        """An answer to this message makes room for another."""
-        self._unanswered[connection][message_id] = soul
+    def sent(self, connection: int, message_id: str, soul: str, now: float) -> None:
+        """An answer to this message, or none for long, makes room for another."""
+        self._unanswered[connection][message_id] = (soul, now)
 
     def follow(self, soul: str, wanted: bool) -> bool:
         """Whether somebody here follows a soul; True if that is news to the relays."""
