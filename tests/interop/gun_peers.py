@@ -99,6 +99,7 @@ class OurRelay:
         self._folder = folder
         self._flags = flags
         self.process: Process | None = None
+        self.up = asyncio.Event()
         self.port = 0
 
     @property
@@ -118,6 +119,7 @@ class OurRelay:
         self.process = await spawn("relay", *flags, *self._flags)
         ready = await self.process.first_line()
         self.port = urlsplit(ready["gun"]).port or 0
+        self.up.set()
 
     async def knows(self, soul: str, clients: int) -> None:
         """Wait until it has written who follows a soul, a moment after it was asked for it."""
@@ -131,10 +133,50 @@ class OurRelay:
 
     async def stop(self, how: signal.Signals = signal.SIGKILL) -> None:
         if self.process is not None:
+            self.up.clear()
             with contextlib.suppress(ProcessLookupError):
                 self.process.process.send_signal(how)
             await self.process.kill() if how is signal.SIGKILL else await self.process.exit_code()
             self.process = None
+
+
+@contextlib.asynccontextmanager
+async def door(relay: OurRelay) -> AsyncIterator[str]:
+    """A URL that takes connections while the relay is away and lets them in when it is back.
+
+    gun.js tries again once, after 2 s, and gives up for good if that is refused; a busy machine takes longer.
+    """
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(65_536):
+                writer.write(data)
+        writer.transport.abort()
+
+    async def enter(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        ends = [writer]
+        try:
+            await relay.up.wait()
+            there, back = await asyncio.open_connection("127.0.0.1", relay.port)
+            ends.append(back)
+            await asyncio.gather(carry(reader, back), carry(there, writer))
+        finally:
+            for end in ends:
+                end.transport.abort()
+            await asyncio.sleep(0)  # the transports close with the loop's next turn
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tasks.add(asyncio.create_task(enter(reader, writer)))
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/gun"
+    finally:
+        server.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class GunJs:

@@ -13,7 +13,7 @@ import pytest
 from sidecar.app.system_clock import SystemRandom
 from sidecar.graph.core import sea
 from tests.graph_nodes import SOUL, Heard, Values, graph_client, leaf
-from tests.interop.gun_peers import GunJsRelay, OurRelay, gun_client, gun_js
+from tests.interop.gun_peers import GunJsRelay, OurRelay, door, gun_client, gun_js
 from tests.sidecars import Process, relay
 
 pytestmark = pytest.mark.real_peer("gun")
@@ -160,8 +160,8 @@ async def test_what_their_clients_wrote_while_our_relay_was_away_is_heard(
     relay = OurRelay(tmp_path / "ours", "--peer", theirs.url)
     await relay.start()
     try:
-        async with gun_js("core", tmp_path) as program:
-            there, here = await program.client(theirs.url), await program.client(relay.url)
+        async with gun_js("core", tmp_path) as program, door(relay) as url:
+            there, here = await program.client(theirs.url), await program.client(url)
             await there.watch("on", "word", ["room", "answer"])
             await here.watch("on", "word", ["room", "word"])
             await there.put(["room", "word"], "before")

@@ -82,8 +82,8 @@ async def test_20_writers_of_one_soul_lose_nothing(relay: GunJsRelay, soul: str)
     """60 leaves: a reader that comes late gets them in parts."""
     sent = [leaf(f"{number}" + "x" * 1_000) for number in range(60)]
     async with contextlib.AsyncExitStack() as stack:
-        writers = [await stack.enter_async_context(graph_client(relay.url)) for _ in range(20)]
-        reader, late = [await stack.enter_async_context(graph_client(relay.url)) for _ in range(2)]
+        clients = (stack.enter_async_context(graph_client(relay.url)) for _ in range(22))
+        reader, late, *writers = await asyncio.gather(*clients)
         heard = Heard()
         reader.watch_leaves(soul, heard)
         await asyncio.gather(*(writers[n % 20].put_leaf(soul, *one) for n, one in enumerate(sent)))
@@ -145,7 +145,7 @@ async def test_of_two_quick_signed_values_the_newer_one_is_told_last(relay: GunJ
     async with graph_client(relay.url) as alice, graph_client(relay.url) as bob:
         values = Values()
         bob.watch_values(owned, values)
-        for number in range(0, 20, 2):
+        for number in range(0, 10, 2):
             await asyncio.gather(*(alice.put_value(owned, "k", n, PAIR) for n in (number, number + 1)))
             await values.until({"k": number + 1})
         assert values.states == sorted(set(values.states))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.interop.gun_peers import GunJs, GunJsClient, OurRelay, gun_js
+from tests.interop.gun_peers import GunJs, GunJsClient, OurRelay, door, gun_js
 
 pytestmark = pytest.mark.real_peer("gun")
 
@@ -23,6 +23,12 @@ async def relay(tmp_path: Path) -> AsyncIterator[OurRelay]:
     await relay.start()
     yield relay
     await relay.stop()
+
+
+@pytest.fixture
+async def url(relay: OurRelay) -> AsyncIterator[str]:
+    async with door(relay) as url:
+        yield url
 
 
 @pytest.fixture
@@ -44,10 +50,10 @@ async def restart(relay: OurRelay, how: signal.Signals, *clients: GunJsClient) -
     await back(*clients)
 
 
-async def test_a_lost_connection_costs_no_watch(relay: OurRelay, builds: dict[str, GunJs]) -> None:
+async def test_a_lost_connection_costs_no_watch(url: str, builds: dict[str, GunJs]) -> None:
     """``require('gun')`` does not ask again: the relay knows it by its pid."""
-    writer = await builds["core"].client(relay.url)
-    watchers = [await builds[build].client(relay.url) for build in BUILDS]
+    writer = await builds["core"].client(url)
+    watchers = [await builds[build].client(url) for build in BUILDS]
     for watcher in watchers:
         await watcher.watch("on", "n", ["counter", "n"])
         await watcher.watch("on", "whole", ["counter"])
@@ -66,10 +72,10 @@ async def test_a_lost_connection_costs_no_watch(relay: OurRelay, builds: dict[st
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=["sigterm", "sigkill"])
 async def test_a_restart_of_the_relay_costs_no_watch(
-    relay: OurRelay, builds: dict[str, GunJs], how: signal.Signals
+    relay: OurRelay, url: str, builds: dict[str, GunJs], how: signal.Signals
 ) -> None:
-    writers = [await builds[build].client(relay.url) for build in BUILDS]
-    watchers = [await builds[build].client(relay.url) for build in BUILDS]
+    writers = [await builds[build].client(url) for build in BUILDS]
+    watchers = [await builds[build].client(url) for build in BUILDS]
     for watcher in watchers:
         await watcher.watch("on", "n", ["counter", "n"])
     for writer in writers:
@@ -81,16 +87,16 @@ async def test_a_restart_of_the_relay_costs_no_watch(
         await writer.put(["counter"], {"n": number})
         await asyncio.gather(*(watcher.hears("n", number) for watcher in watchers))
     for build in BUILDS:
-        await (await builds[build].client(relay.url)).reads(["counter"], {"n": 3})
+        await (await builds[build].client(url)).reads(["counter"], {"n": 3})
 
 
 @pytest.mark.parametrize("watching", [True, False], ids=["watching", "writing only"])
 @pytest.mark.parametrize("build", BUILDS)
 async def test_what_was_written_offline_surfaces(
-    relay: OurRelay, builds: dict[str, GunJs], build: str, watching: bool
+    relay: OurRelay, url: str, builds: dict[str, GunJs], build: str, watching: bool
 ) -> None:
     """gun.js never sends it again, but the relay asks back: what was changed, and what is new."""
-    writer, watcher = await builds[build].client(relay.url), await builds["core"].client(relay.url)
+    writer, watcher = await builds[build].client(url), await builds["core"].client(url)
     await watcher.watch("on", "live", ["note"])
     if watching:
         await writer.watch("on", "own", ["note"])
@@ -107,7 +113,7 @@ async def test_what_was_written_offline_surfaces(
     await writer.call("drop")  # it has done what it was told before
     await relay.start()
     await back(writer, watcher)
-    late = await builds["core"].client(relay.url)
+    late = await builds["core"].client(url)
     await late.reads(["note"], {"text": "offline"})
     await late.reads(["new"], {"text": "new"})
     await watcher.hears("live", {"text": "offline"})
