@@ -43,7 +43,7 @@ class NetworkConfig(NamedTuple):
 class RelayLimits(NamedTuple):
     """What the relay's connections, addresses and souls may cost."""
 
-    frame_bytes: int = 256 * 1024
+    frame_bytes: int = 1024 * 1024
     subscriptions: int = 10_000
     """Of one connection."""
     subscriptions_total: int = 1_000_000
@@ -149,8 +149,14 @@ def resolve(document: Any) -> Config:
 
 def peer_url(value: str, field: str) -> str:
     """``value`` if it is the URL of a Gun relay."""
-    scheme, separator, rest = value.partition("://")
-    if scheme not in ("http", "https", "ws", "wss") or not separator or not rest.strip("/"):
+    from urllib.parse import urlsplit  # only where a relay is named: it costs time before the ready line
+
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in ("http", "https", "ws", "wss") and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = None
+    if not usable:
         raise ConfigError(field, "not an http, https, ws or wss URL")
     return value
 

@@ -115,7 +115,7 @@ class GraphServer:
                 port,
                 process_request=self._answer_http,
                 create_connection=guarded(self._admission, limits, self._router.counters, self._sockets),
-                max_size=self._limits.frame_bytes,
+                max_size=max(wire.MAX_READ, self._limits.frame_bytes),
                 max_queue=UNREAD_FRAMES,
                 compression=None,
                 open_timeout=limits.handshake_s,

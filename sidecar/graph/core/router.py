@@ -29,6 +29,9 @@ from sidecar.graph.core.upstream import Upstreams
 from sidecar.graph.store import NodeStore, OnDone
 
 RELAY = 0
+ANSWERED_BYTES = 8 * 1024 * 1024
+"""One frame is answered until it has had more than this: a small frame must not become gigabytes."""
+COST_BYTES = 64 * 1024
 RESUMED_BYTES = 1024 * 1024
 """Sent to a client that is back and does not ask; beyond it, it is only subscribed."""
 
@@ -93,6 +96,7 @@ class Router:
         if upstreams:
             self._subscriptions.turned = set()
         self._open: set[int] = set()
+        self._answered = 0
         """Bytes of nodes that the frame at hand was answered."""
         self._effects: list[Deliver] = []
         self.failing = False
@@ -139,13 +143,17 @@ class Router:
     def received(self, connection: int, text: str | bytes, now: float, now_ms: float) -> int:
         """Handle a frame; bad messages are counted and, with an id, told.
 
-        Returns what it cost, for a rate limit: its messages, or the signatures checked where those are more.
+        Returns what it cost, for a rate limit: its messages, or where that is more the signatures checked, or
+        what it was answered in parts of 64 KiB.
         """
-        checked = self._intake.signatures
+        checked, self._answered = self._intake.signatures, 0
         try:
             raws = wire.read_frame(text, max_bytes=self._limits.frame_bytes)
         except RemoteError as error:
             self.counters[error.reason] += 1
+            if error.reason == "frame-too-large":
+                self._inquiry.left(connection)  # it would answer each question so
+                self._send(connection, wire.write_alarm(self._new_id(), "Message too big!"))
             return 1
         for raw in raws:
             try:
@@ -158,7 +166,7 @@ class Router:
         self._follow()
         if connection in self._upstreams:
             self._catch_up(connection, now)
-        return max(len(raws), self._intake.signatures - checked)
+        return max(len(raws), self._intake.signatures - checked, self._answered // COST_BYTES)
 
     def _handle(self, connection: int, message: wire.Message, now: float, now_ms: float) -> None:
         message_id = message.id or self._new_id()
@@ -310,7 +318,12 @@ class Router:
     def _get(self, connection: int, message_id: str, get: wire.Get, now: float, now_ms: float) -> None:
         to_upstream = connection in self._upstreams  # which hears of every change already
         is_new = not get.exact and not to_upstream and self._subscribe(connection, get)
+        if self._answered > ANSWERED_BYTES:
+            self.counters["too-much-asked"] += 1
+            self._send(connection, wire.write_ack(self._new_id(), message_id, err="Too much asked at once."))
+            return
         node = answers.find(self._store, get, now_ms)
+        self._answered += answers.node_bytes(node)
         parts = answers.split(node, self._limits.reply_bytes)
         if not parts:
             self._send(connection, wire.write_not_found(self._new_id(), message_id))

@@ -16,8 +16,11 @@ from sidecar.errors import RemoteError
 from sidecar.graph.core import jsjson
 from sidecar.graph.core.nodes import Graph, check_key, check_soul, read_graph, salvage_graph, write_graph
 
-MAX_FRAME = 256 * 1024
-"""Bytes of one frame a relay of ours takes; gun.js takes 100 MiB and stalls on it."""
+MAX_FRAME = 1024 * 1024
+"""Bytes of one frame that a relay of ours handles; gun.js takes 100 MiB and stalls on it. A gun.js client
+answers for a whole node in one frame."""
+MAX_READ = 4 * MAX_FRAME
+"""Bytes of one frame that are read at all: what is larger than a frame may be is dropped, and told."""
 MAX_BATCH = 2_000
 MAX_ID = 128
 MAX_NOTE = 4_096
@@ -271,6 +274,11 @@ def write_hello(message_id: str, pid: str, *, at: str | None = None, aleph: bool
     if aleph:
         message["aleph"] = 1
     return write(message)
+
+
+def write_alarm(message_id: str, err: str) -> str:
+    """An error that answers no message; gun.js shows it."""
+    return write({"#": message_id, "dam": "!", "err": err})
 
 
 def write_off(message_id: str, soul: str) -> str:
