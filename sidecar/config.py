@@ -43,13 +43,16 @@ class NetworkConfig(NamedTuple):
 class RelayLimits(NamedTuple):
     """What the relay's connections, addresses and souls may cost."""
 
-    frame_bytes: int = 256 * 1024
+    frame_bytes: int = 1024 * 1024
     subscriptions: int = 10_000
     """Of one connection."""
-    future_ms: int = 60_000
+    subscriptions_total: int = 1_000_000
+    future_ms: int = 300_000
     """How far in the future a state may lie."""
-    deferred: int = 1_000
+    deferred: int = 10_000
     """Puts kept until their state is due."""
+    unwritten_bytes: int = 64 * 1024 * 1024
+    """Waiting for the disk, before puts are refused."""
     leaf_soul_bytes: int = 512 * 1024
     soul_bytes: int = 8 * 1024 * 1024
     reply_bytes: int = 64 * 1024
@@ -146,8 +149,14 @@ def resolve(document: Any) -> Config:
 
 def peer_url(value: str, field: str) -> str:
     """``value`` if it is the URL of a Gun relay."""
-    scheme, separator, rest = value.partition("://")
-    if scheme not in ("http", "https", "ws", "wss") or not separator or not rest.strip("/"):
+    from urllib.parse import urlsplit  # only where a relay is named: it costs time before the ready line
+
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in ("http", "https", "ws", "wss") and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = None
+    if not usable:
         raise ConfigError(field, "not an http, https, ws or wss URL")
     return value
 
@@ -287,8 +296,10 @@ def _relay_limits(section: Section) -> RelayLimits:
 _WHOLE_LIMITS = {
     "frame_bytes": "frameBytes",
     "subscriptions": "subscriptions",
+    "subscriptions_total": "subscriptionsTotal",
     "future_ms": "futureMs",
     "deferred": "deferred",
+    "unwritten_bytes": "unwrittenBytes",
     "leaf_soul_bytes": "leafSoulBytes",
     "soul_bytes": "soulBytes",
     "reply_bytes": "replyBytes",

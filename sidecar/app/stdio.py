@@ -45,10 +45,6 @@ class LineWriter:
         self._fd = fd
         self._closed = False
         self._dropped = 0
-        self._poll: select.poll | None = None
-        if sys.platform != "win32":
-            self._poll = select.poll()
-            self._poll.register(fd, select.POLLOUT)
 
     def __call__(self, line: bytes) -> None:
         if self._closed:
@@ -67,10 +63,12 @@ class LineWriter:
             self._closed = True
 
     def _writable(self) -> bool:
-        if self._poll is None:
+        if sys.platform == "win32":
             return True
+        poll = select.poll()  # of this call alone: threads write too, and one object polls for one at a time
+        poll.register(self._fd, select.POLLOUT)
         try:
-            return any(events & ~select.POLLHUP for _, events in self._poll.poll(0))
+            return any(events & ~select.POLLHUP for _, events in poll.poll(0))
         except OSError:
             return False
 

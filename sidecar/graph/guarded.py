@@ -53,7 +53,11 @@ class GuardedConnection(ServerConnection):
         self.counters["ping-flood"] += 1
         self.protocol.fail(CloseCode.POLICY_VIOLATION, "too many pings")
         self.send_data()
-        self.loop.call_later(CLOSE_WITHIN_S, self.transport.abort)
+        self.loop.call_later(CLOSE_WITHIN_S, self._cut)
+
+    def _cut(self) -> None:
+        if self in self.sockets:  # a transport that was lost meanwhile may not be aborted
+            self.transport.abort()
 
 
 def guarded(

@@ -28,6 +28,8 @@ from sidecar.graph.transport import Socket, public_url, silent_logger
 from sidecar.log import Logger
 
 KEEP_ALIVE_S = 20.0
+SAVE_WITHIN_S = 0.02
+"""How long the subscriptions of gun.js clients gather before they are written."""
 EXPIRE_EVERY_S = 60.0
 DRAIN_S = 1.0
 """How long an end waits for what is being written: a disk that needs longer has not promised anything."""
@@ -80,7 +82,7 @@ class GraphServer:
         self._path = path
         self._tls = tls
         self._documents = documents or {}
-        self._router = Router(store, random, self._limits, self._flush_soon)
+        self._router = Router(store, random, self._limits, self._flush_soon, upstreams=len(set(peers)))
         self._admission = Admission(self._server_limits, trusted_addresses)
         self._numbers = itertools.count(1)
         self._sockets: set[GuardedConnection] = set()
@@ -113,7 +115,7 @@ class GraphServer:
                 port,
                 process_request=self._answer_http,
                 create_connection=guarded(self._admission, limits, self._router.counters, self._sockets),
-                max_size=self._limits.frame_bytes,
+                max_size=max(wire.MAX_READ, self._limits.frame_bytes),
                 max_queue=UNREAD_FRAMES,
                 compression=None,
                 open_timeout=limits.handshake_s,
@@ -145,6 +147,7 @@ class GraphServer:
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
+        self._save()
         written = asyncio.Event()
         self._store.write({}, lambda _: written.set())
         with suppress(TimeoutError):
@@ -249,7 +252,7 @@ class GraphServer:
     def _peer_opened(self, socket: Socket) -> int:
         number = next(self._numbers)
         self._peers[number] = socket
-        self._router.opened(number)
+        self._router.opened(number, upstream=True)
         self._flush()
         return number
 
@@ -284,6 +287,8 @@ class GraphServer:
                     waiting.setdefault(number, []).append(frame)
         for number, frames in waiting.items():
             self._write(number, frames)
+        if self._router.unsaved and "save" not in self._timers:
+            self._arrange("save", SAVE_WITHIN_S, self._save)
         due_ms = self._router.next_due_ms()
         if due_ms is not None:
             delay_s = max(0.0, due_ms - self._clock.wall_ms()) / 1000
@@ -313,8 +318,13 @@ class GraphServer:
 
     def _expire(self) -> None:
         self._store.expire(self._clock.wall_ms())
+        self._save()
         self._admission.forget_settled(self._clock.monotonic())
         self._arrange("expire", EXPIRE_EVERY_S, self._expire)
+
+    def _save(self) -> None:
+        self._timers.pop("save", None)
+        self._router.save(self._clock.wall_ms())
 
     def _arrange(self, name: str, delay_s: float, call: Callable[[], None]) -> None:
         if name in self._timers:

@@ -7,7 +7,7 @@ if the write was lost (disk full).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from sidecar.graph.core.leaves import is_expired, lifetime_s
@@ -56,6 +56,27 @@ class NodeStore(Protocol):
     def expire(self, network_ms: float) -> None:
         """Delete the cells of time-limited souls that have ended."""
 
+    def deferred(self) -> list[tuple[int, float, dict[str, Cells]]]:
+        """Puts that were not due when the last run ended: number, due_ms, graph; the oldest first."""
+
+    def defer(self, number: int, due_ms: float, graph: Mapping[str, Cells], on_done: OnDone) -> None:
+        """Keep a put until it is due."""
+
+    def undefer(self, number: int) -> None:
+        """Forget a put that is due; unknown ones are ignored."""
+
+    def followers(self) -> list[tuple[str, float]]:
+        """The pids whose subscriptions are kept, and when each was seen last (unix ms); longest ago first."""
+
+    def follows(self, pid: str) -> list[tuple[str, str | None]]:
+        """What a pid asked for: soul and key, None for all keys."""
+
+    def keep_follows(self, pid: str, seen_ms: float, asked: Iterable[tuple[str, str | None]]) -> None:
+        """Add to what is kept of a pid, and note that it was seen."""
+
+    def drop_follows(self, pid: str, soul: str | None) -> None:
+        """Forget a soul that a pid does not follow any more, or with None the pid."""
+
 
 class MemoryStore:
     """Both protocols without a disk: tests, and clients that keep nothing."""
@@ -64,6 +85,8 @@ class MemoryStore:
         self._outbox: dict[tuple[str, str], OutboxRow] = {}
         self._settings: dict[str, str] = {}
         self._nodes: dict[str, Cells] = {}
+        self._deferred: dict[int, tuple[float, dict[str, Cells]]] = {}
+        self._follows: dict[str, tuple[float, dict[tuple[str, str | None], None]]] = {}
 
     def outbox(self) -> list[OutboxRow]:
         return list(self._outbox.values())
@@ -101,3 +124,30 @@ class MemoryStore:
                 del cells[key]
             if not cells:
                 del self._nodes[soul]
+
+    def deferred(self) -> list[tuple[int, float, dict[str, Cells]]]:
+        return [(number, due_ms, graph) for number, (due_ms, graph) in self._deferred.items()]
+
+    def defer(self, number: int, due_ms: float, graph: Mapping[str, Cells], on_done: OnDone) -> None:
+        self._deferred[number] = (due_ms, dict(graph))
+        on_done(True)
+
+    def undefer(self, number: int) -> None:
+        self._deferred.pop(number, None)
+
+    def followers(self) -> list[tuple[str, float]]:
+        return sorted(((pid, seen_ms) for pid, (seen_ms, _) in self._follows.items()), key=lambda one: one[1])
+
+    def follows(self, pid: str) -> list[tuple[str, str | None]]:
+        return list(self._follows[pid][1]) if pid in self._follows else []
+
+    def keep_follows(self, pid: str, seen_ms: float, asked: Iterable[tuple[str, str | None]]) -> None:
+        _, known = self._follows.get(pid, (0.0, {}))
+        self._follows[pid] = (seen_ms, known | dict.fromkeys(asked))
+
+    def drop_follows(self, pid: str, soul: str | None) -> None:
+        if soul is None or pid not in self._follows:
+            self._follows.pop(pid, None)
+            return
+        seen_ms, known = self._follows[pid]
+        self._follows[pid] = (seen_ms, {asked: None for asked in known if asked[0] != soul})

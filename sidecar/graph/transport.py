@@ -6,6 +6,7 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
@@ -90,16 +91,21 @@ class Socket:
         """Returns when the pong is here; raises ConnectionError if it cannot come."""
         try:
             await (await self._connection.ping())
-        except WebSocketException as error:
+        except (WebSocketException, AttributeError) as error:  # see abort
             raise ConnectionError(str(error) or "closed") from error
 
     def abort(self) -> None:
-        """Drop the connection without a closing handshake."""
-        self._connection.transport.abort()
+        """Drop the connection without a closing handshake.
+
+        asyncio's transport raises an AttributeError when it is aborted after it was lost with bytes unsent.
+        """
+        if not self._connection.connection_lost_waiter.done():
+            self._connection.transport.abort()
 
     async def close(self) -> None:
         """Close politely."""
-        await self._connection.close()
+        with suppress(AttributeError):  # see abort
+            await self._connection.close()
 
 
 async def open_socket(url: str, *, max_frame: int, tls: ssl.SSLContext | None = None) -> Socket:

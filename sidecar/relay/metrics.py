@@ -34,6 +34,13 @@ class TimedStore:
         self.read_cell = store.read_cell
         self.size = store.size
         self.expire = store.expire
+        self.deferred = store.deferred
+        self.defer = store.defer
+        self.undefer = store.undefer
+        self.followers = store.followers
+        self.follows = store.follows
+        self.keep_follows = store.keep_follows
+        self.drop_follows = store.drop_follows
 
     def write(self, changes: Mapping[str, Cells], on_done: OnDone) -> None:
         self.pending += 1

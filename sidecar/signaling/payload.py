@@ -17,7 +17,7 @@ from sidecar.signaling.messages import BODIES, PAYLOAD_VERSION, Kind, Party, Sig
 
 Hex16 = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}\Z")]
 Hex32 = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
-Key = Annotated[str, Meta(min_length=44, max_length=60)]
+Key = Annotated[str, Meta(pattern=r"^[A-Za-z0-9+/=]{44,60}\Z")]
 Id = Annotated[str, Meta(min_length=1, max_length=512)]
 CallId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
 Count = Annotated[int, Meta(ge=0, le=2**31)]
@@ -87,13 +87,13 @@ def read(payload: Any) -> tuple[Signal, str]:
     try:
         parsed = msgspec.convert(payload, _Payload)
         kind = Kind(parsed.kind)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, UnicodeError) as error:
         raise RemoteError("payload") from error
     except ValueError as error:
         raise RemoteError("kind") from error
     try:
         body = msgspec.convert(parsed.body, BODIES[kind])
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, UnicodeError) as error:
         raise RemoteError("payload") from error
     signal = Signal(
         kind=kind,

@@ -6,6 +6,7 @@ sizes and a time. The value of a leaf is ``{"v":1,"kid":...,"box":...}``.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Annotated, Any, NamedTuple
 
@@ -103,9 +104,15 @@ def read_value(key: str, value: str) -> tuple[str, SealedLeaf, bytes]:
 
 
 def read_envelope(text: str) -> dict[str, Any]:
-    """The envelope in an opened box, not verified yet. Raises RemoteError ``envelope``."""
+    """The envelope in an opened box, not verified yet.
+
+    Raises RemoteError ``envelope``, also for half a surrogate pair: JavaScript can sign one, but nothing of
+    ours could pass it on.
+    """
     try:
         parsed = canonical.parse(text)
+        if "\\u" in text:
+            json.dumps(parsed, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError) as error:
         raise RemoteError("envelope") from error
     if not isinstance(parsed, dict):

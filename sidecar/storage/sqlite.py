@@ -6,7 +6,7 @@ empty key, which no cell can have; one that outgrows it, or whose cells end, is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ ExpiresMs = Callable[[str, float], float | None]
 
 WHOLE = ""
 """Key of the row that holds a whole node."""
+ALL_KEYS, ONE_KEY = "", "="
+"""How a subscription to a soul, and to one key of it, is written: no key of a table may be null."""
 MAX_WHOLE = 2_048
 """Keys and values of a node in one row: each write writes all of it."""
 
@@ -42,6 +44,13 @@ _MIGRATIONS = (
     );
     CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE deferred (number INTEGER PRIMARY KEY, due_ms REAL NOT NULL, graph TEXT NOT NULL);
+    CREATE TABLE followers (pid TEXT PRIMARY KEY, seen_ms REAL NOT NULL) WITHOUT ROWID;
+    CREATE TABLE follows (
+        pid TEXT NOT NULL, soul TEXT NOT NULL, key TEXT NOT NULL, PRIMARY KEY (pid, soul, key)
+    ) WITHOUT ROWID;
+    """,
 )
 _READ = "SELECT key, value, state FROM cells WHERE soul = ? ORDER BY key"
 _PUT_CELL = "INSERT OR REPLACE INTO cells (soul, key, state, value, expires_ms) VALUES (?, ?, ?, ?, ?)"
@@ -49,6 +58,10 @@ _DROP_WHOLE = f"DELETE FROM cells WHERE soul = ? AND key = '{WHOLE}'"
 _EXPIRE = "DELETE FROM cells WHERE expires_ms < ?"
 _PUT_OUTBOX = "INSERT OR REPLACE INTO outbox (soul, key, value, state, expires_ms) VALUES (?, ?, ?, ?, ?)"
 _DROP_OUTBOX = "DELETE FROM outbox WHERE soul = ? AND key = ?"
+_DEFER = "INSERT OR REPLACE INTO deferred (number, due_ms, graph) VALUES (?, ?, ?)"
+_UNDEFER = "DELETE FROM deferred WHERE number = ?"
+_SEEN = "INSERT OR REPLACE INTO followers (pid, seen_ms) VALUES (?, ?)"
+_FOLLOW = "INSERT OR IGNORE INTO follows (pid, soul, key) VALUES (?, ?, ?)"
 _PUT_SETTING = "INSERT OR REPLACE INTO settings (name, value) VALUES (?, ?)"
 
 
@@ -137,6 +150,39 @@ class SqliteStore:
     def expire(self, network_ms: float) -> None:
         self._database.submit([(_EXPIRE, [(network_ms,)])], lambda _: self._cache.forget_limited())
 
+    # A relay's deferred puts and the subscriptions of those who are away
+
+    def deferred(self) -> list[tuple[int, float, dict[str, Cells]]]:
+        rows = self._read("SELECT number, due_ms, graph FROM deferred ORDER BY number")
+        return [(number, due_ms, _graph(text)) for number, due_ms, text in rows]
+
+    def defer(self, number: int, due_ms: float, graph: Mapping[str, Cells], on_done: OnDone) -> None:
+        self._database.submit([(_DEFER, [(number, due_ms, _text(graph))])], on_done)
+
+    def undefer(self, number: int) -> None:
+        self._database.submit([(_UNDEFER, [(number,)])])
+
+    def followers(self) -> list[tuple[str, float]]:
+        return list(self._read("SELECT pid, seen_ms FROM followers ORDER BY seen_ms"))
+
+    def follows(self, pid: str) -> list[tuple[str, str | None]]:
+        rows = self._read("SELECT soul, key FROM follows WHERE pid = ?", (pid,))
+        return [(soul, key[1:] if key else None) for soul, key in rows]
+
+    def keep_follows(self, pid: str, seen_ms: float, asked: Iterable[tuple[str, str | None]]) -> None:
+        rows = [(pid, soul, ALL_KEYS if key is None else ONE_KEY + key) for soul, key in asked]
+        seen: Statement = (_SEEN, [(pid, seen_ms)])
+        self._database.submit([seen, (_FOLLOW, rows)] if rows else [seen])
+
+    def drop_follows(self, pid: str, soul: str | None) -> None:
+        if soul is None:
+            gone = [(pid,)]
+            self._database.submit(
+                [("DELETE FROM follows WHERE pid = ?", gone), ("DELETE FROM followers WHERE pid = ?", gone)]
+            )
+        else:
+            self._database.submit([("DELETE FROM follows WHERE pid = ? AND soul = ?", [(pid, soul)])])
+
     # A client's outbox and settings
 
     def outbox(self) -> list[OutboxRow]:
@@ -158,6 +204,13 @@ class SqliteStore:
 
 def _text(value: Any) -> str:
     return _encode(value).decode()
+
+
+def _graph(text: str) -> dict[str, Cells]:
+    return {
+        soul: {key: (value, _number(state)) for key, (value, state) in cells.items()}
+        for soul, cells in _decode(text).items()
+    }
 
 
 def _number(state: float) -> float:

@@ -142,12 +142,9 @@ class Pins:
         reports, self._reports = self._reports, []
         return reports
 
-    def export(self) -> dict[str, Pin]:
-        """Everything, least recently used first."""
-        return {user_id: Pin(pin.pub, tuple(pin.cards.values())) for user_id, pin in self._pins.items()}
-
     def restore(self, saved: Mapping[str, Pin]) -> None:
-        """Takes back what :meth:`export` gave; keys held meanwhile stay. None of it counts as a change."""
+        """Takes back what :meth:`take_changes` gave, longest unchanged first; keys held meanwhile stay.
+        None of it counts as a change."""
         for user_id, pin in list(saved.items())[-self._max_users :]:
             if self.learn(user_id, pin.pub) is not PinState.CHANGED:
                 for card in pin.cards:

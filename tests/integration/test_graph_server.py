@@ -15,9 +15,11 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from sidecar.errors import UnavailableError
+from sidecar.graph.core import wire
 from sidecar.graph.core.router import Limits
 from sidecar.graph.server import ServerLimits
 from tests.graph_nodes import graph_relay, open_sqlite
+from tests.security.relays import end
 
 DEADLINE_S = 20.0
 
@@ -83,12 +85,18 @@ async def test_only_the_gun_path_is_upgraded_and_a_query_is_allowed() -> None:
             await ws(url + "/other")
 
 
-async def test_R12_an_oversize_frame_closes_its_connection_only() -> None:
-    async with graph_relay(limits=Limits(frame_bytes=10_000)) as (_, url):
-        async with ws(url) as good, ws(url) as bad:
-            await bad.send("x" * 10_001)
+async def test_R12_a_frame_that_is_too_large_is_dropped_and_told_and_one_beyond_reading_closes() -> None:
+    async with graph_relay(limits=Limits(frame_bytes=10_000)) as (server, url):
+        async with ws(url) as good:
+            bad = await ws(url)
+            await bad.send(put("large", "s", "x" * 10_001))
+            await bad.send(put("q", "s", "small"))
+            assert (await answer(bad, "q"))["ok"] is True, "the client is not locked out"
+            assert server.counters["frame-too-large"] == 1
+            await bad.send("x" * (wire.MAX_READ + 1))
             code, _ = await until_closed(bad)
             assert code == 1009
+            await end(bad)
             await good.send(put("p", "s", "v"))
             assert (await answer(good, "p"))["ok"] is True
 

@@ -22,8 +22,10 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from sidecar.app import exit_codes
 from sidecar.graph.admission import SPARE_SOCKETS, ServerLimits
 from sidecar.graph.core.router import Limits
+from sidecar.graph.core.wire import MAX_READ
 from sidecar.graph.store import MemoryStore, OnDone
 from tests.graph_nodes import graph_relay
+from tests.security.relays import end
 from tests.sidecars import relay, spawn
 
 DEADLINE_S = 20.0
@@ -300,11 +302,16 @@ async def test_frames_and_limits_of_the_configuration_file_hold(tmp_path: Path) 
     limits = {"frameBytes": 2_000, "connections": 1}
     config.write_text(json.dumps({"network": {"relay": {"limits": limits}}}))
     async with relay(tmp_path / "data", "--config", str(config)) as process:
-        async with ws(process.ready["gun"]) as only:
-            with pytest.raises(InvalidStatus):
-                await ws(process.ready["gun"])
-            await only.send("x" * 2_001)
-            assert await close_code(only) == 1009
+        only = await ws(process.ready["gun"])
+        with pytest.raises(InvalidStatus):
+            await ws(process.ready["gun"])
+        await only.send("x" * 2_001)
+        while (message := json.loads(await only.recv())).get("dam") != "!":
+            pass
+        assert message["err"] == "Message too big!"
+        await only.send("x" * (MAX_READ + 1))
+        assert await close_code(only) == 1009
+        await end(only)
     assert Limits().frame_bytes > 2_000
 
 

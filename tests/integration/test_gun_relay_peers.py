@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,7 +15,7 @@ import pytest
 from sidecar.app import exit_codes
 from sidecar.errors import LocalError
 from sidecar.graph.server import GraphServer
-from tests.graph_nodes import graph_relay
+from tests.graph_nodes import SOUL, Heard, graph_client, graph_relay, leaf
 from tests.sidecars import relay, spawn
 
 DEADLINE_S = 20.0
@@ -44,6 +44,14 @@ async def until(url: str, holds: Callable[[dict[str, Any]], bool]) -> dict[str, 
 async def linked(url: str) -> None:
     """All peers of this relay are connected."""
     await until(url, lambda answer: answer["problems"] == [])
+
+
+@contextlib.asynccontextmanager
+async def two_relays() -> AsyncIterator[tuple[str, str]]:
+    """The URLs of a relay and of one that peers with it."""
+    async with graph_relay() as (_, upper), graph_relay(peers=[upper]) as (_, lower):
+        await linked(lower)
+        yield upper, lower
 
 
 # The link
@@ -93,3 +101,88 @@ async def test_the_flag_wins_over_the_configuration_and_is_checked(tmp_path: Pat
     wrong = await spawn("relay", "--data", str(tmp_path / "c"), "--peer", "nowhere")
     assert await wrong.exit_code() == exit_codes.USAGE
     assert "--peer" in wrong.raw_log[-1]
+
+
+# What goes over it
+
+
+async def test_a_leaf_reaches_subscribers_and_late_readers_of_both_relays() -> None:
+    async with two_relays() as urls:
+        for here, there in (urls, urls[::-1]):
+            soul = f"calls/s/{urlsplit(here).port:032x}#<?172800"
+            (live_key, live), (late_key, late) = leaf("live"), leaf("late")
+            async with graph_client(here) as writer, graph_client(there) as reader:
+                heard = Heard()
+                reader.watch_leaves(soul, heard)
+                await reader.read_leaves(soul, timeout_s=5)
+                await writer.put_leaf(soul, live_key, live)
+                await heard.until(1)
+                await writer.put_leaf(soul, late_key, late)
+                await heard.until(2)
+            async with graph_client(there) as late_reader:
+                found = await late_reader.read_leaves(soul, timeout_s=5)
+            assert found == {live_key: live, late_key: late}
+
+
+async def test_what_was_there_before_is_found_through_the_peer() -> None:
+    key, value = leaf("old")
+    async with graph_relay() as (_, upper):
+        async with graph_client(upper) as writer:
+            await writer.put_leaf(SOUL, key, value)
+        async with graph_relay(peers=[upper]) as (_, lower):
+            await linked(lower)
+            async with graph_client(lower) as reader:
+                heard = Heard()
+                reader.watch_leaves(SOUL, heard)
+                await heard.until(1)
+                assert heard.leaves == {key: value}
+
+
+async def test_what_was_written_while_the_peer_was_away_reaches_it() -> None:
+    key, value = leaf("meanwhile")
+    async with contextlib.AsyncExitStack() as stack:
+        first = contextlib.AsyncExitStack()
+        _, upper = await first.enter_async_context(graph_relay())
+        _, lower = await stack.enter_async_context(graph_relay(peers=[upper]))
+        await linked(lower)
+        await first.aclose()
+        await until(lower, lambda answer: answer["status"] == "degraded")
+        writer = await stack.enter_async_context(graph_client(lower))
+        await writer.put_leaf(SOUL, key, value)
+        port = urlsplit(upper).port or 0
+        await stack.enter_async_context(graph_relay(port=port))
+        reader = await stack.enter_async_context(graph_client(upper))
+        heard = Heard()
+        reader.watch_leaves(SOUL, heard)
+        await heard.until(1)
+        assert heard.leaves == {key: value}
+
+
+async def test_a_ring_of_relays_passes_a_change_on_and_comes_to_rest() -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        closing = contextlib.AsyncExitStack()
+        _, first = await closing.enter_async_context(graph_relay())
+        second_server, second = await stack.enter_async_context(graph_relay(peers=[first]))
+        third_server, third = await stack.enter_async_context(graph_relay(peers=[second]))
+        await closing.aclose()
+        port = urlsplit(first).port or 0
+        first_server, _ = await stack.enter_async_context(graph_relay(port=port, peers=[third]))
+        for url in (first, second, third):
+            await linked(url)
+        clients = [await stack.enter_async_context(graph_client(url)) for url in (first, second, third)]
+        heard = [Heard() for _ in clients]
+        for client, ear in zip(clients, heard, strict=True):
+            client.watch_leaves(SOUL, ear)
+            await client.read_leaves(SOUL, timeout_s=5)
+        sent = dict(leaf(f"value {number}") for number in range(30))
+        for number, (key, value) in enumerate(sent.items()):
+            await clients[number % 3].put_leaf(SOUL, key, value)
+        for place, ear in enumerate(heard):
+            others = [key for number, key in enumerate(sent) if number % 3 != place]
+            await ear.until(20)
+            assert sorted(ear.leaves) == sorted(others)
+            assert ear.times_told == 20
+        for client in clients:
+            await client.read_leaves("calls/s/quiet#", timeout_s=5)
+        puts = [server.handled["put"] for server in (first_server, second_server, third_server)]
+        assert all(count < 30 * 6 for count in puts), puts

@@ -17,6 +17,7 @@ import zmq
 
 from sidecar import __version__
 from sidecar.errors import UnavailableError
+from sidecar.ids import fingerprint
 from sidecar.ipc.zmq_client import CallFailed, ZmqClient
 from sidecar.schema import PROTOCOL, SCHEMA_SHA256
 from tests.peers import ROOT
@@ -407,10 +408,11 @@ async def test_I07_a_parent_that_never_reads_the_log_does_not_block_it(tmp_path:
 
 async def test_the_relay_says_what_it_serves_and_ends_on_sigterm(tmp_path: Path) -> None:
     async with relay(tmp_path) as process:
+        url, pub = process.ready["gun"], process.ready["publicKey"]
         assert process.ready == {
-            "v": 1, "ready": True, "pid": process.pid, "gun": process.ready["gun"],
-            "stun": None, "turn": None, "turns": None, "card": None, "endpoint": None, "userId": None,
-            "publicKey": None, "admin": None,
+            "v": 1, "ready": True, "pid": process.pid, "gun": url, "stun": None, "turn": None, "turns": None,
+            "card": url.removesuffix("/gun") + "/.well-known/aleph-relay", "endpoint": None,
+            "userId": fingerprint(pub), "publicKey": pub, "admin": None,
         }  # fmt: skip
         assert process.ready["gun"].startswith("http://127.0.0.1:")
         process.process.send_signal(signal.SIGTERM)

@@ -138,10 +138,19 @@ class Client:
 @asynccontextmanager
 async def client(url: str, **options: Any) -> AsyncIterator[Client]:
     address = url.replace("http", "ws")
-    async with connect(
+    connection = await connect(
         address, proxy=None, compression=None, max_size=None, close_timeout=1, **options
-    ) as connection:
+    )
+    try:
         yield Client(connection)
+    finally:
+        await end(connection)
+
+
+async def end(connection: ClientConnection) -> None:
+    """Close it; asyncio raises an AttributeError if it was lost with bytes unsent."""
+    with suppress(AttributeError):
+        await connection.close()
 
 
 def put(soul: str, state: Any, **cells: Any) -> Message:

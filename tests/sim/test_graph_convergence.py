@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from sidecar.graph.core import sea, wire
+from sidecar.graph.core.delivery import Deliver
 from sidecar.graph.core.effects import Item
-from sidecar.graph.core.router import Deliver, Limits, Router
+from sidecar.graph.core.router import Limits, Router
 from sidecar.graph.store import MemoryStore
 from tests.graph_machines import NOW_MS, SOUL, Seeded, item
 from tests.graph_world import World, our_relay

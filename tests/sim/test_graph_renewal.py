@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sidecar.graph.core import link, wire
-from sidecar.graph.core.router import Deliver
+from sidecar.graph.core.delivery import Deliver
 from sidecar.signaling import layout
 from tests.graph_machines import item
 from tests.graph_world import World

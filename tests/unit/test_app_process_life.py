@@ -87,6 +87,28 @@ def test_I07_lines_to_a_reader_that_is_gone_are_forgotten() -> None:
     writer(b"{}\n")
 
 
+def test_I07_threads_may_write_at_the_same_time() -> None:
+    """The lifeline's thread says the end begins while the loop is logging; it must live to ask for it."""
+    out = os.open(os.devnull, os.O_WRONLY)
+    writer = stdio.LineWriter(out)
+    failures: list[BaseException] = []
+
+    def write_many() -> None:
+        try:
+            for _ in range(5_000):
+                writer(b"{}\n")
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=write_many) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    os.close(out)
+    assert failures == []
+
+
 def test_I07_a_ready_line_nobody_reads_is_reported() -> None:
     read, write = os.pipe()
     os.close(read)

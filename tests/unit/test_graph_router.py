@@ -142,6 +142,25 @@ def test_R13_a_write_that_was_lost_is_told() -> None:
     assert net.get(1, "s")[0].keys() == {"#", "@"}
 
 
+def test_R13_an_unchanged_put_does_not_say_that_the_disk_is_well() -> None:
+    class Full(MemoryStore):
+        full = False
+
+        def write(self, changes: Mapping[str, Cells], on_done: OnDone) -> None:
+            if self.full and changes:
+                on_done(False)
+            else:
+                super().write(changes, on_done)
+
+    store = Full()
+    net = Net(store)
+    net.say(1, put("p", "s", ("k", 1)))
+    store.full = True
+    net.say(1, put("q", "s", ("k", 2)))
+    assert ack(net.say(1, put("r", "s", ("k", 1))), "r") == (1, True)
+    assert net.router.failing
+
+
 def test_every_get_is_answered_also_about_nothing() -> None:
     net = Net()
     net.say(1, put("p", "s", ("k", 1)))
@@ -225,6 +244,7 @@ def test_a_state_slightly_ahead_is_delivered_now_and_readable_when_due() -> None
     net.get(2, "s")
     messages = net.say(1, put("p", "s", ("k", 1), state=NOW_MS + 500))
     assert [to for to, message in messages if "put" in message] == [2]
+    assert ack(messages, "p") == (1, True), "it is on disk, so nobody has to wait"
     assert values(net.get(3, "s"), "s") == {}
     assert net.router.next_due_ms() == NOW_MS + 500
     net.router.handle_timer(1.0, NOW_MS + 499)
@@ -232,7 +252,6 @@ def test_a_state_slightly_ahead_is_delivered_now_and_readable_when_due() -> None
     net.router.handle_timer(1.0, NOW_MS + 500)
     messages = net.drain()
     assert sorted(to for to, message in messages if "put" in message) == [2, 3]
-    assert ack(messages, "p") == (1, True)
     net.now_ms += 500
     assert values(net.get(4, "s"), "s") == {"k": 1}
     assert net.router.next_due_ms() is None
@@ -252,22 +271,24 @@ def test_one_put_may_be_accepted_and_deferred_by_parts() -> None:
     net.get(2, "s")
     states = {"k": NOW_MS, "l": NOW_MS + 500}
     messages = net.say(1, {"#": "p", "put": {"s": {"_": {"#": "s", ">": states}, "k": 1, "l": 2}}})
-    assert [message["put"]["s"] for _, message in messages] == [
+    assert [message["put"]["s"] for _, message in messages if "put" in message] == [
         {"_": {"#": "s", ">": states}, "k": 1, "l": 2}
     ]
+    assert ack(messages, "p") == (1, True)
     assert values(net.get(3, "s"), "s") == {"k": 1}
     net.router.handle_timer(1.0, NOW_MS + 500)
-    assert ack(net.drain(), "p") == (1, True)
+    net.now_ms += 500
+    assert values(net.get(3, "s"), "s") == {"k": 1, "l": 2}
 
 
 def test_S09_the_far_future_is_refused_and_the_near_one_bounded() -> None:
     net = Net(deferred=3)
-    assert ack(net.say(1, put("far", "s", ("k", 1), state=NOW_MS + 60_001)), "far")[1] == (
+    assert ack(net.say(1, put("far", "s", ("k", 1), state=NOW_MS + 300_001)), "far")[1] == (
         "State is too far in the future."
     )
     for number in range(10):
-        net.say(1, put(f"p{number}", f"s{number}", ("k", 1), state=NOW_MS + 60_000))
-    assert len(net.router._deferred) == 3
+        net.say(1, put(f"p{number}", f"s{number}", ("k", 1), state=NOW_MS + 300_000))
+    assert len(net.store.deferred()) == 3
     assert net.router.counters["refused"] == 8
 
 
@@ -417,3 +438,40 @@ def test_a_soul_of_the_largest_size_is_answered_whole() -> None:
         net.say(1, put(f"p{number}", SOUL, cell))
     assert sum(map(len, sent.values())) < leaves.MAX_SOUL_BYTES
     assert values(net.get(2, SOUL), SOUL) == sent
+
+
+@pytest.mark.parametrize("named_first", [True, False])
+def test_a_client_that_does_not_ask_again_is_told_what_it_missed_and_asked_for_what_it_wrote(
+    named_first: bool,
+) -> None:
+    net = Net()
+    first, then = {"dam": "?", "pid": "one", "@": "x", "#": "h1"}, {"#": "g", "get": {"#": "s"}}
+    for message in (first, then) if named_first else (then, first):
+        net.say(1, message)
+    net.router.closed(1, 1.0)
+    net.say(2, put("p", "s", ("k", "new")))
+    net.router.opened(9)
+    messages = net.say(9, {"dam": "?", "pid": "one", "@": "x", "#": "h2"})
+    told = [message for to, message in messages if to == 9 and "put" in message]
+    assert [message["put"]["s"]["k"] for message in told] == ["new"]
+    assert {"#": "s"} in [message["get"] for to, message in messages if to == 9 and "get" in message]
+    assert [to for to, message in net.say(2, put("q", "s", ("k", "z"))) if "put" in message] == [9]
+
+
+def test_writes_that_wait_for_a_stalled_disk_are_bounded() -> None:
+    class Stalled(MemoryStore):
+        def write(self, changes, on_done) -> None:
+            waiting.append(on_done)
+
+    waiting: list = []
+    router = Router(Stalled(), Seeded(), Limits(unwritten_bytes=1_000))
+    router.opened(1)
+    for number in range(50):
+        router.received(1, put(f"p{number}", f"s{number}", ("k", "x" * 100)), 1.0, NOW_MS)
+    assert len(waiting) < 15
+    assert router.failing
+    for on_done in waiting:
+        on_done(True)
+    router.received(1, put("last", "s", ("k", 1)), 1.0, NOW_MS)
+    waiting[-1](True)
+    assert not router.failing

@@ -1,11 +1,10 @@
-"""Who hears of which soul, also after a reconnect."""
+"""Who hears of which soul."""
 
 from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.graph.core import subscriptions as module
 from sidecar.graph.core.subscriptions import Subscriptions
 
 
@@ -48,51 +47,13 @@ def test_what_ended_is_not_heard() -> None:
     subscriptions.remove(9, "s")
     assert subscriptions.listeners("s", ["k"]) == set()
     subscriptions.add(1, "s", None)
-    subscriptions.closed(1, 0.0)
+    subscriptions.closed(1)
     assert subscriptions.listeners("s", ["k"]) == set()
-
-
-def test_a_known_pid_gets_copies_and_takes_nothing_away() -> None:
-    subscriptions = opened(1, 2, 3)
-    subscriptions.named(1, "pid")
-    subscriptions.add(1, "s", "k")
-    subscriptions.named(2, "pid")
-    assert subscriptions.listeners("s", ["k"]) == {1, 2}
-    subscriptions.closed(1, 0.0)
-    subscriptions.closed(2, 0.0)
-    subscriptions.named(3, "pid")
-    assert subscriptions.listeners("s", ["k"]) == {3}
-    subscriptions.opened(4)
-    subscriptions.named(4, "pid")
-    assert subscriptions.listeners("s", ["k"]) == {3, 4}
-
-
-def test_parked_subscriptions_end_after_a_day_and_are_bounded() -> None:
-    subscriptions = opened(max_parked=3)
-    for number in range(1, 6):
-        subscriptions.opened(number)
-        subscriptions.named(number, f"pid{number}")
-        subscriptions.add(number, "s", None)
-        subscriptions.closed(number, float(number))
-    subscriptions.expire(module.PARKED_FOR_S + 3)
-    for number in range(1, 6):
-        subscriptions.opened(number)
-        subscriptions.named(number, f"pid{number}")
-    assert subscriptions.listeners("s", []) == {4, 5}
-
-
-def test_a_connection_without_pid_leaves_nothing() -> None:
-    subscriptions = opened(1)
-    subscriptions.add(1, "s", None)
-    subscriptions.closed(1, 0.0)
-    subscriptions.closed(1, 0.0)
-    assert not subscriptions._parked
-    assert not subscriptions._by_soul
 
 
 ACTIONS = st.lists(
     st.tuples(
-        st.sampled_from(["open", "close", "add", "remove", "name"]),
+        st.sampled_from(["open", "close", "add", "remove"]),
         st.integers(1, 4),
         st.sampled_from(["s", "t"]),
         st.sampled_from([None, "k", "l"]),
@@ -103,21 +64,19 @@ ACTIONS = st.lists(
 
 @given(ACTIONS)
 def test_both_indices_tell_the_same(actions: list[tuple[str, int, str, str | None]]) -> None:
-    subscriptions = Subscriptions(max_per_connection=4, max_parked=2)
+    subscriptions = Subscriptions(max_per_connection=4, max_total=9)
     alive: set[int] = set()
     for action, connection, soul, key in actions:
         if action == "open" and connection not in alive:
             subscriptions.opened(connection)
             alive.add(connection)
         elif action == "close":
-            subscriptions.closed(connection, 0.0)
+            subscriptions.closed(connection)
             alive.discard(connection)
         elif action == "remove":
             subscriptions.remove(connection, soul)
         elif action == "add" and connection in alive:
             subscriptions.add(connection, soul, key)
-        elif action == "name" and connection in alive:
-            subscriptions.named(connection, f"pid{soul}")
     by_soul = {
         (connection, soul, key)
         for soul, listeners in subscriptions._by_soul.items()
@@ -133,3 +92,4 @@ def test_both_indices_tell_the_same(actions: list[tuple[str, int, str, str | Non
     assert by_soul == by_connection
     assert all(sum(1 for entry in by_soul if entry[0] == one) <= 4 for one in alive)
     assert {entry[0] for entry in by_soul} <= alive
+    assert subscriptions.total == len(by_soul) <= 9

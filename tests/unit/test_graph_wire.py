@@ -44,7 +44,6 @@ def test_a_frame_is_an_object_a_batch_or_nothing() -> None:
         "[[]]",
         '{"a":NaN}',
         '{"a":1e999}',
-        '{"#":"\\ud800"}',
         '{"a":' * 1000 + "1" + "}" * 1000,
         "[" * 100_000,
     ],
@@ -172,3 +171,20 @@ def test_what_is_written_is_read_back() -> None:
 def test_ids_are_letters_and_digits() -> None:
     assert wire.make_id(bytes(range(12))) == "0123456789AB"
     assert wire.make_id(bytes([255] * 12)).isalnum()
+
+
+def test_half_a_surrogate_pair_costs_its_own_message_and_no_other() -> None:
+    """JavaScript sends it for a text that was cut inside an emoji."""
+    cut = r'{"#":"a","put":{"s":{"_":{"#":"s",">":{"k":1}},"k":"hi \ud83d"}}}'
+    whole = r'{"#":"b","put":{"s":{"_":{"#":"s",">":{"k":1}},"k":"hi \ud83d\ude00"}}}'
+    for frame in (f"[{cut},{whole}]", json.dumps([cut, whole])):
+        first, second = wire.read_frame(frame)
+        with pytest.raises(RemoteError) as refused:
+            wire.read_message(first)
+        assert (refused.value.reason, refused.value.details) == ("half-surrogate", {"id": "a"})
+        assert wire.read_message(second).id == "b"
+
+
+def test_what_is_no_message_in_a_batch_is_left_out() -> None:
+    raws = wire.read_frame('[{"#":"a","get":{"#":"s"}},null,5,"{bad","{\\"#\\":\\"b\\"}"]')
+    assert [raw["#"] for raw in raws] == ["a", "b"]

@@ -151,7 +151,7 @@ def test_pins_survive_a_restart() -> None:
     pins = Pins()
     pins.take_card(BOB.fingerprint, cards.read(issue(), BOB.fingerprint, NOW_MS))
     pins.learn("other", ALICE.pub)
-    saved = msgspec.json.decode(msgspec.json.encode(pins.export()), type=dict[str, Pin])
+    saved = msgspec.json.decode(msgspec.json.encode(pins.take_changes()), type=dict[str, Pin])
     restored = Pins()
     restored.learn("other", BOB.pub)
     restored.take_changes()

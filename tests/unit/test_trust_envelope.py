@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import copy
+import json
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sidecar.trust import envelope
-from sidecar.trust.identity import to_json
+from sidecar.trust.identity import library_fingerprint, to_json
 from tests.signaling_kit import ALICE, BOB, NOW_MS
 
 PAYLOAD = {"kind": "invite", "to": BOB.pub, "n": 1, "list": [1, {"b": None, "a": "ü"}]}
@@ -112,13 +116,62 @@ def test_numbers_that_no_double_holds() -> None:
 
 
 def test_the_librarys_spelling_of_a_key_is_taken_with_its_own_fingerprint() -> None:
-    import base64
-
-    from sidecar.trust.identity import library_fingerprint
-
     signed = made()
     author = signed["author"]
     author["pub"] = base64.b64encode(ALICE.public_key).decode()
     assert envelope.verify(signed) == (False, "fingerprint")
     author["fingerprint"] = library_fingerprint(ALICE.public_key, author["resonance"])
     assert envelope.verify(signed) == (True, None)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(st.characters(), max_size=8), inner, max_size=4)
+    ),
+    max_leaves=15,
+)
+PATHS = [
+    "contentHash", "payload", "artifactType", "author", "createdAt", "version", "signature", "resonanceProof",
+    "endorsements", "requestedCapabilities", "parentEnvelopeHash", "seaSignature", "author.pub",
+    "author.fingerprint", "author.resonance", "resonanceProof.primes", "resonanceProof.hash",
+    "resonanceProof.timestamp", "payload.kind", "payload.list", "payload.new",
+]  # fmt: skip
+ABSENT = ("parentEnvelopeHash", "seaSignature", "payload.new")
+FREE = {
+    "artifactType",
+    "version",
+    "seaSignature",
+    "endorsements",
+    "requestedCapabilities",
+    "parentEnvelopeHash",
+}
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.sampled_from(PATHS), JSON | st.just(...))
+def test_any_member_may_be_anything(path: str, value: Any) -> None:
+    signed = made() if value is ... and path in ABSENT else changed(path, value)
+    strict, lenient = envelope.verify(signed), envelope.verify(signed, strict=False)
+    assert {type(strict), type(lenient)} == {envelope.Verification}
+    assert strict.valid is (strict.reason is None)
+    assert lenient.valid or not strict.valid
+    if strict.valid and path not in FREE:
+        assert signed == made()
+
+
+@settings(max_examples=300, deadline=None)
+@given(JSON | st.binary() | st.dates() | st.builds(object) | st.tuples(st.just({})) | st.sets(st.integers()))
+def test_no_value_raises(value: Any) -> None:
+    for strict in (True, False):
+        assert not envelope.verify(value, strict=strict).valid
+        assert not envelope.verify({**made(), "payload": value}, strict=strict).valid
+
+
+@settings(max_examples=300, deadline=None)
+@given(JSON)
+def test_whatever_can_be_signed_verifies_after_a_journey_as_text(value: Any) -> None:
+    signed = envelope.sign(value, ALICE, artifact_type="service", created_at_ms=NOW_MS)
+    arrived = json.loads(envelope.to_text(signed))
+    assert envelope.verify(arrived, strict=False) == (True, None)
+    assert envelope.verify(arrived).valid or "__proto__" in repr(value)

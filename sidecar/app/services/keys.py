@@ -127,12 +127,14 @@ class KeyDirectory:
         shared = self._secrets.get(pub) or self._agree(pub)
         return None if shared is None else Peer(user_id, pub, shared)
 
-    async def recipient(self, user_id: str) -> Recipient:
-        """Whom to seal to; a stranger's cards are fetched if none is known.
+    async def recipient(self, user_id: str, *, parting: bool = False) -> Recipient:
+        """Whom to seal to; a stranger's cards are fetched if none is known. ``parting``: to end a call that
+        our user was in when it blocked the other one, who would otherwise wait for nothing.
 
         Raises DeniedError for a blocked user or our own id, UnavailableError if no key can be found.
         """
-        if user_id == self._identity.fingerprint or self._social.is_blocked(user_id):
+        blocked = self._social.is_blocked(user_id) and not parting
+        if user_id == self._identity.fingerprint or blocked:
             raise DeniedError("this user cannot be called", code=Code.POLICY_BLOCKED)
         if self.pins.pub(user_id) is None:
             await self.fetch(user_id)

@@ -137,7 +137,7 @@ class SignalingService:
         """
         if kind is Kind.INVITE:
             self._graph.wake()
-        recipient = await self.directory.recipient(user_id)
+        recipient = await self.directory.recipient(user_id, parting=kind is Kind.END)
         message = Message(call_id, kind, body, gen, ttl_s, session, device, room_id, domain_id)
         leaves = self._outbox.write(message, recipient, self._clock.network_ms(), self._clock.monotonic())
         if kind is Kind.ACCEPT:

@@ -24,6 +24,8 @@ MAX_NAME = 4096
 """Characters of a soul or key; gun.js builds child souls as paths, so short ones would break deep graphs."""
 MAX_STATE = 8.64e15
 """The largest time a JavaScript Date holds."""
+_CELL_BYTES = 200
+"""Measured: a name, a tuple, a number and their place in a dictionary."""
 
 _OBJECT_MEMBERS = (
     "__defineGetter__ __defineSetter__ __lookupGetter__ __lookupSetter__ __proto__ constructor hasOwnProperty"
@@ -153,3 +155,10 @@ def content_hash(graph: Graph) -> int:
 def cell_size(key: str, value: Value) -> int:
     """Roughly the bytes a cell occupies; the unit of every cap per soul."""
     return len(key) + (len(value) if isinstance(value, str) else 16)
+
+
+def graph_bytes(graph: Graph) -> int:
+    """Roughly the bytes a graph occupies in memory: small cells cost more than what is in them."""
+    return sum(
+        _CELL_BYTES + cell_size(key, value) for node in graph.values() for key, (value, _) in node.items()
+    )

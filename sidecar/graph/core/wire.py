@@ -6,6 +6,7 @@ or ``[]``, the keep-alive. :func:`read_frame` and :func:`read_message` raise onl
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,8 +16,11 @@ from sidecar.errors import RemoteError
 from sidecar.graph.core import jsjson
 from sidecar.graph.core.nodes import Graph, check_key, check_soul, read_graph, salvage_graph, write_graph
 
-MAX_FRAME = 256 * 1024
-"""Bytes of one frame a relay of ours takes; gun.js takes 100 MiB and stalls on it."""
+MAX_FRAME = 1024 * 1024
+"""Bytes of one frame that a relay of ours handles; gun.js takes 100 MiB and stalls on it. A gun.js client
+answers for a whole node in one frame."""
+MAX_READ = 4 * MAX_FRAME
+"""Bytes of one frame that are read at all: what is larger than a frame may be is dropped, and told."""
 MAX_BATCH = 2_000
 MAX_ID = 128
 MAX_NOTE = 4_096
@@ -54,7 +58,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_frame(text: str | bytes, *, max_bytes: int = MAX_FRAME) -> list[dict[str, Any]]:
-    """The raw messages of a frame. Strings in a batch are parsed; what is no object there is refused."""
+    """The raw messages of a frame. Strings in a batch are parsed; what is no object there is left out."""
     if len(text) > max_bytes:
         raise RemoteError("frame-too-large")
     parsed = _parse(text)
@@ -64,17 +68,56 @@ def read_frame(text: str | bytes, *, max_bytes: int = MAX_FRAME) -> list[dict[st
         raise RemoteError("bad-frame", "a frame is an object or an array")
     if len(parsed) > MAX_BATCH:
         raise RemoteError("batch-too-large")
-    raws = [_parse(item) if isinstance(item, str) else item for item in parsed]
-    if not all(isinstance(raw, dict) for raw in raws):
-        raise RemoteError("bad-frame", "a batch holds messages only")
+    raws = [raw for item in parsed if isinstance(raw := _element(item), dict)]
+    if parsed and not raws:
+        raise RemoteError("bad-frame", "a batch holds messages")
     return raws
+
+
+def _element(item: Any) -> Any:
+    """A message of a batch; what is none is left out, and the others do not suffer."""
+    try:
+        return _parse(item) if isinstance(item, str) else item
+    except RemoteError:
+        return None
+
+
+class _Unsound(dict[str, Any]):
+    """A message that holds half a surrogate pair: JavaScript sends a text that was cut inside an emoji so."""
 
 
 def _parse(text: str | bytes) -> Any:
     try:
         return jsjson.parse(text)
     except ValueError as error:
-        raise RemoteError("bad-json") from error
+        parsed = _parse_unsound(text)
+        if parsed is None:
+            raise RemoteError("bad-json") from error
+        return parsed
+
+
+def _parse_unsound(text: str | bytes) -> Any:
+    """Messages with halves of surrogate pairs, marked, beside sound ones that must not suffer; None if this
+    is no JSON for another reason."""
+    if ("\\u" if isinstance(text, str) else b"\\u") not in text:  # type: ignore[operator]
+        return None
+    try:
+        parsed = json.loads(text, parse_int=_whole)
+        if isinstance(parsed, list):
+            return [_marked(item) for item in parsed]
+        return _marked(parsed)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _marked(item: Any) -> Any:
+    written = json.dumps(item, ensure_ascii=False, allow_nan=False)
+    sound = written.isascii() or written.encode("utf-8", "replace").decode() == written
+    return _Unsound(item) if not sound and isinstance(item, dict) else item if sound else None
+
+
+def _whole(digits: str) -> int | float:
+    return int(digits) if len(digits) < 16 else float(digits)
 
 
 def read_message(raw: Mapping[str, Any], *, salvage: bool = False) -> Message:
@@ -83,6 +126,9 @@ def read_message(raw: Mapping[str, Any], *, salvage: bool = False) -> Message:
     ``salvage``: keep what is usable of its put instead of refusing the whole (a reader of leaves).
     """
     message_id = _text(raw, "#", MAX_ID) or ""
+    if isinstance(raw, _Unsound):
+        known = {"id": message_id} if message_id.isascii() else {}
+        raise RemoteError("half-surrogate", "a text holds half a surrogate pair", details=known)
     try:
         return Message(
             id=message_id,
@@ -228,6 +274,11 @@ def write_hello(message_id: str, pid: str, *, at: str | None = None, aleph: bool
     if aleph:
         message["aleph"] = 1
     return write(message)
+
+
+def write_alarm(message_id: str, err: str) -> str:
+    """An error that answers no message; gun.js shows it."""
+    return write({"#": message_id, "dam": "!", "err": err})
 
 
 def write_off(message_id: str, soul: str) -> str:
