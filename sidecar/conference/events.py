@@ -5,7 +5,7 @@ Accept, Reject and End of a conference mean join, decline and leave.
 
 from __future__ import annotations
 
-from sidecar.calls.events import CallEvent
+from sidecar.calls.events import CallEvent, Event
 from sidecar.schema import CallType, MediaTrackKind
 from sidecar.signaling.messages import MemberInfo
 
@@ -86,3 +86,7 @@ class Shown(CallEvent, frozen=True):
     user_id: str
     visible_height: int | None
     speaking: bool = False
+
+
+class SocialChanged(Event, frozen=True):
+    """Rooms, domains, friends or blocks are not what they were."""

@@ -11,7 +11,7 @@ from sidecar.calls import effects as cf
 from sidecar.calls import events as ce
 from sidecar.calls.notes import LiveNote
 from sidecar.calls.switchboard import Switchboard
-from sidecar.errors import Code, LocalError, RemoteError
+from sidecar.errors import Code, LocalError, RemoteError, UnavailableError
 from sidecar.schema import CallSession, MediaTrackKind
 from sidecar.signaling.messages import Kind
 
@@ -79,7 +79,7 @@ class Exchange:
     def handle(self, event: ce.Event, now: float) -> list[cf.Effect]:
         """Takes one event; raises as ``Switchboard.handle`` does."""
         try:
-            return self._route(event, now)
+            return self.hall.review(now) if isinstance(event, e.SocialChanged) else self._route(event, now)
         except RemoteError as error:
             self.dropped[error.reason] += 1
             return []
@@ -91,8 +91,7 @@ class Exchange:
             case ce.Shutdown() | ce.MediaLost():
                 return [*self.board.handle(event, now), *self.hall.broadcast(event, now)]
             case e.Create():
-                self._only_one(event.call_id)
-                return self.hall.create(event, now)
+                return self._create(event, now)
             case e.Invite() if self.hall.get(event.call_id) is None:
                 return self._grow(event, now)
             case ce.Accept() if self.hall.get(event.call_id) is not None:
@@ -117,9 +116,22 @@ class Exchange:
                 details={"callId": other},
             )
 
+    def _create(self, event: e.Create, now: float) -> list[cf.Effect]:
+        self._make_room()
+        living = self.hall.living(event.room_id)
+        self._only_one(living.call_id if living else event.call_id)
+        return self.hall.create(event, now)
+
+    def _make_room(self) -> None:
+        try:
+            self.hall.make_room()
+        except RemoteError:
+            raise UnavailableError("too many conferences ask for our user") from None
+
     def _arrived(self, event: ce.SignalArrived, now: float) -> list[cf.Effect]:
         signal = event.signal
         if signal.kind is Kind.GROW:
+            self.hall.make_room()
             call = self.board.release(signal.call_id, event.user_id, signal.sender.device)
             return self.hall.grown(call, event, self._new_lease(signal.call_id), now)
         if signal.kind in KINDS or self.hall.get(signal.call_id) is not None:
@@ -132,6 +144,7 @@ class Exchange:
             raise LocalError("there is no such call", code=Code.CALL_NOT_FOUND)
         if any(person.user_id == event.user_id for person in session.participants):
             raise LocalError("already in this call", details={"field": "userId"})
+        self._make_room()
         try:
             call = self.board.release(event.call_id)
         except RemoteError:

@@ -25,7 +25,6 @@ class Room:
     room_id: str
     members: tuple[Guest, ...] = ()
     moderators: frozenset[str] = frozenset()
-    domain_id: str | None = None
     participants_max: int | None = None
 
 

@@ -6,8 +6,8 @@ Everything here that others can fill is bounded: known conferences, parked joins
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import msgspec
 
@@ -26,12 +26,19 @@ from .facts import ConferenceFacts, Room
 from .ids import conference_id
 from .machine import Conference
 from .notes import of_conference
+from .place import Gate, Place
 from .rules import ConferenceRules
 from .table import State
 
 _CALL_TYPES = frozenset(call_type.value for call_type in CallType)
 KINDS = frozenset({Kind.ANNOUNCE, Kind.GROW, Kind.JOIN, Kind.REMOVE, Kind.HUSH})
 """Signals that only conferences know."""
+
+
+class Rooms(Protocol):
+    """Rooms by id."""
+
+    def get(self, room_id: str, /) -> Room | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +51,15 @@ class Self:
 
 
 class Hall:
-    """``handle`` and ``handle_timer`` return effects; ``rooms``, set from outside, is our social copy's."""
+    """``handle`` and ``handle_timer`` return effects. ``rooms`` and ``gate``, set from outside, are those of
+    our social copy; ``review`` follows when they say something else.
+    """
 
     def __init__(self, rules: ConferenceRules, me: Self, display_name: str) -> None:
         self.rules = rules
         self.display_name = display_name
-        self.rooms: Mapping[str, Room] = {}
+        self.rooms: Rooms = {}
+        self.gate: Gate | None = None
         self._me = me
         self._known: dict[str, Conference] = {}
         self._parked: deque[tuple[float, ce.SignalArrived]] = deque()
@@ -134,11 +144,15 @@ class Hall:
         """Something that concerns all of them: shutdown, media lost."""
         return [out for c in list(self._known.values()) for out in c.handle(event, now)]
 
+    def review(self, now: float) -> list[cf.Effect]:
+        """Our social copy has changed."""
+        known = [(c, c.facts.room_id) for c in self._known.values()]
+        return [
+            out for c, room_id in known for out in c.review(self.rooms.get(room_id) if room_id else None, now)
+        ]
+
     def create(self, event: e.Create, now: float) -> list[cf.Effect]:
         """Starts a conference in a room, or joins the one that lives there already."""
-        room = self.rooms.get(event.room_id)
-        if room is None:
-            raise LocalError("no such room", details={"field": "roomId"})
         living = self.living(event.room_id)
         if living is not None:
             return living.join(_as_join(event, living.call_id), now)
@@ -153,8 +167,12 @@ class Hall:
             created_ms=event.at_ms,
             created_at=event.network_ms,
             room_id=event.room_id,
-            domain_id=event.domain_id or room.domain_id,
+            domain_id=event.domain_id,
         )
+        Place(self.gate, facts).must_admit(self._me.user_id, founding=True)
+        room = self.rooms.get(event.room_id)
+        if room is None:
+            raise LocalError("no such room", details={"field": "roomId"})
         conference = self._make(facts, room)
         conference.rung = True
         return conference.begin(event, now)
@@ -169,15 +187,18 @@ class Hall:
             ParticipantState.INVITED,
             frozenset(lines) & self.rules.devices,
         )
-        conference = Conference(self.rules, facts, here, self._me.pub, self._me.device, room=room)
+        conference = Conference(
+            self.rules, facts, here, self._me.pub, self._me.device, room=room, gate=self.gate
+        )
         if room is not None:
             conference.names = {guest.user_id: guest.display_name for guest in room.members}
-        self._make_room()
+        self.make_room()
         self._known[facts.call_id] = conference
         return conference
 
-    def _make_room(self) -> None:
-        """Of too many the one that our user is not in and that was heard of first is forgotten."""
+    def make_room(self) -> None:
+        """Of too many the one that our user is not in and that was heard of first is forgotten. Raises
+        RemoteError if our user is in, or asked into, all of them."""
         if len(self._known) < self.rules.known_max:
             return
         idle = [c.call_id for c in self._known.values() if c.state in (State.KNOWN, State.ENDED)]
@@ -259,6 +280,7 @@ class Hall:
             room_id=signal.room_id,
             domain_id=signal.domain_id,
         )
+        Place(self.gate, facts).must_be_open(event.user_id, self._me.user_id, body.members)
         return self._make(facts, room)
 
     def _room_of(self, event: ce.SignalArrived, body: AnnounceBody) -> Room | None:

@@ -44,6 +44,7 @@ from .crowd import Crowd
 from .facts import ConferenceFacts, Room
 from .ids import proves
 from .member import Member
+from .place import Gate, Place
 from .rules import ConferenceRules
 from .table import State, Trigger, Verdict, decide
 
@@ -64,9 +65,11 @@ class Conference(Crowd):
         device: str,
         *,
         room: Room | None = None,
+        gate: Gate | None = None,
     ) -> None:
         super().__init__(rules, facts, me, pub, device)
         self.room = room
+        self._place = Place(gate, facts)
         self.state = State.KNOWN
         self.reason: EndReason | None = None
         """Why our user is not in it any more."""
@@ -95,14 +98,14 @@ class Conference(Crowd):
 
     @property
     def limit(self) -> int:
-        allowed = self.room.participants_max if self.room else None
-        own = self.rules.participants_max
-        return max(2, min(own, allowed if allowed is not None else own))
+        of_room = self.room.participants_max if self.room else None
+        caps = (self.rules.participants_max, of_room, self._place.participants_max(self.me.user_id))
+        return max(2, min(cap for cap in caps if cap is not None))
 
-    @property
-    def moderators(self) -> frozenset[str]:
-        """Who may remove and hush: the initiator, and those whom the room names (K09)."""
-        return frozenset({self.facts.initiator_id}) | (self.room.moderators if self.room else frozenset())
+    def moderates(self, user_id: str) -> bool:
+        """Who may remove and hush: the initiator, and those whom room and domain name (K09)."""
+        of_room = self.room.moderators if self.room else frozenset()
+        return user_id == self.facts.initiator_id or user_id in of_room or self._place.moderates(user_id)
 
     @property
     def shown(self) -> CallState:
@@ -247,6 +250,7 @@ class Conference(Crowd):
             return []
         if decision is Verdict.WRONG or self.me.user_id in self.removed:
             raise self._wrong("join")
+        self._place.must_admit(self.me.user_id)
         if not self.has_room(now):
             raise LocalError(
                 "the conference is full",
@@ -356,7 +360,11 @@ class Conference(Crowd):
         return [self.announcement(guest.user_id, ring=ring) for guest in absent[: self.rules.announce_max]]
 
     def _is_absent(self, user_id: str) -> bool:
-        return user_id not in (self.me.user_id, *self.members) and user_id not in self.removed
+        return user_id not in (self.me.user_id, *self.members) and not self._refuses(user_id)
+
+    def _refuses(self, user_id: str) -> bool:
+        """Whether somebody has no place here: removed by a moderator, or kept out by our own copy (S21)."""
+        return user_id in self.removed or self._place.refusal(user_id) is not None
 
     def announcement(self, user_id: str, *, ring: bool, kind: Kind = Kind.ANNOUNCE) -> cf.SendSignal:
         """What somebody needs to know to look at it and to join."""
@@ -385,11 +393,12 @@ class Conference(Crowd):
         )
 
     def invite(self, user_id: str, name: str, now: float) -> list[cf.Effect]:
-        """Our user asks somebody in, who need not be in the room."""
+        """Our user asks somebody in; into the conference of a room only its members come."""
         if not self.joined:
             raise self._wrong("invite")
         if user_id == self.me.user_id or user_id in self.members:
             return []
+        self._place.must_admit(user_id)
         if len(self.present(now)) >= self.limit:
             raise LocalError("the conference is full", code=Code.CONFERENCE_FULL)
         self.removed.discard(user_id)
@@ -412,7 +421,7 @@ class Conference(Crowd):
     def _must_moderate(self) -> None:
         if not self.joined:
             raise self._wrong("moderate")
-        if self.me.user_id not in self.moderators:
+        if not self.moderates(self.me.user_id):
             raise DeniedError("only moderators may do this")
 
     def _must_have(self, user_id: str) -> None:
@@ -434,8 +443,8 @@ class Conference(Crowd):
 
     def _heard(self, event: ce.SignalArrived, now: float) -> list[cf.Effect]:
         signal, shown = event.signal, self.shown
-        if event.user_id in self.removed:
-            raise RemoteError("removed-member")
+        if self._refuses(event.user_id):
+            raise RemoteError("refused-member")
         if event.display_name:
             self.names[event.user_id] = event.display_name
         match signal.body:
@@ -521,7 +530,7 @@ class Conference(Crowd):
         user_id = fingerprint(info.pub)
         if user_id == self.me.user_id:
             return self._told_of_me(info, now)
-        if user_id in self.removed or info.at > network_ms + BACKDATED_MS:
+        if self._refuses(user_id) or info.at > network_ms + BACKDATED_MS:
             return []
         return self.learn(info, user_id, network_ms, now, name)
 
@@ -584,7 +593,7 @@ class Conference(Crowd):
         return self.learn(gone, event.user_id, event.network_ms, now)
 
     def _told_to_remove(self, by: str, target: str, now: float) -> list[cf.Effect]:
-        if by not in self.moderators:
+        if not self.moderates(by):
             raise RemoteError("not-a-moderator")
         if target == self.me.user_id:
             self.removed.add(target)
@@ -592,7 +601,7 @@ class Conference(Crowd):
         return self._take_out(target, now)
 
     def _told_to_hush(self, by: str) -> list[cf.Effect]:
-        if by not in self.moderators:
+        if not self.moderates(by):
             raise RemoteError("not-a-moderator")
         if not self.joined:
             return []
@@ -620,6 +629,20 @@ class Conference(Crowd):
             return self._move(Trigger.SHUTDOWN, reason, now)
         lost = self.recordings_lost()
         return [*lost, *self._move(Trigger.MEDIA_LOST, EndReason.MEDIA_FAILED, now)]
+
+    def review(self, room: Room | None, now: float) -> list[cf.Effect]:
+        """Our social copy has changed: nobody stays whom it keeps out now, ourselves included."""
+        self.room = room or self.room
+        if self._place.refusal(self.me.user_id) is not None:
+            return self._move(Trigger.REMOVED, EndReason.POLICY_DENIED, now)
+        if self.state is State.RINGING and self._refuses(self.facts.initiator_id):
+            return self._move(Trigger.RUNG_OUT, EndReason.POLICY_DENIED, now)
+        out: list[cf.Effect] = []
+        for user_id in [user_id for user_id in self.members if self._refuses(user_id)]:
+            if self.joined:
+                out.append(self.say(user_id, Kind.END, ReasonBody(reason=EndReason.LOCAL_HANGUP.value)))
+            out += self.gone(user_id, EndReason.POLICY_DENIED, now)
+        return out
 
     def _superseded(self, event: ce.Superseded, now: float) -> list[cf.Effect]:
         return self._move(Trigger.REPLACED, event.reason, now)
