@@ -48,6 +48,8 @@ class Call(Conduct):
         """
         if isinstance(event, e.SignalArrived) and self._too_late(event.signal):
             return self.refuse_late(event.signal)
+        if isinstance(event, e.MediaLost) and self.owner is not None:
+            return []
         trigger = self._trigger(event)
         decision = decide(self.facts.side, self.state, trigger)
         if decision is Verdict.WRONG:

@@ -75,6 +75,12 @@ class Hall:
         seen = conference is not None and (conference.joined or conference.rung or conference.reason)
         return conference.session() if conference is not None and seen else None
 
+    def device_of(self, call_id: str, user_id: str) -> str | None:
+        """The device of a member."""
+        conference = self._known.get(call_id)
+        member = conference.members.get(user_id) if conference is not None else None
+        return member.info.device if member is not None else None
+
     def active(self) -> list[CallSession]:
         """Those that our user is in or is asked into."""
         live = (State.JOINED, State.RINGING)

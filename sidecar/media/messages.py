@@ -73,11 +73,14 @@ class Configure(Message, frozen=True):
 
 class OpenCall(Message, frozen=True):
     """Makes the local sources of a call. ``sources``: device id per line (``pattern:``, ``tone:``,
-    ``file:``, ``null:`` or a listed device); a line that is absent sends nothing until ``SetSource``."""
+    ``file:``, ``null:`` or a listed device); a line that is absent sends nothing until ``SetSource``.
+
+    ``owner``: the front end that has the media itself (D7); media gets none of these calls."""
 
     call_id: str
     sources: dict[Line, str]
     muted: list[Line] = []
+    owner: str | None = None
 
 
 class OpenPeer(Message, frozen=True):

@@ -254,7 +254,6 @@ async def test_which_channels_are_not_implemented(tmp_path: Path) -> None:
                     missing.add(name)
     assert missing == {
         "call:watch", "call:unwatch", "call:watch-frames", "call:set-volume",
-        "rtc:send-offer", "rtc:send-answer", "rtc:send-ice", "rtc:attach", "rtc:report",
         "rtc:get-ice-servers",
         "media:get-settings", "media:update-settings", "media:get-permissions",
         "system:web-url",

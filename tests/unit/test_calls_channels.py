@@ -168,12 +168,6 @@ async def test_what_cannot_be_is_refused_by_code(bench: Bench, call: Caller):
     assert await call.refused("call:initiate", {"userId": "f" * 16, "type": "audio"}) == "invalid-params"
     assert await call.refused("call:initiate", {"userId": "x" * 1000, "type": "audio"}) == "invalid-params"
     assert await call.refused("call:initiate", {"userId": BOB, "type": "smell"}) == "invalid-params"
-    owner = {"userId": BOB, "type": "audio", "mediaOwner": "renderer"}
-    assert await call.refused("call:initiate", owner) == "not-implemented"
-    call.client.media_owner = "renderer"
-    assert await call.refused("call:accept", {"callId": CALL}) == "not-implemented"
-    call.client.media_owner = "sidecar"
-
     session = await call("call:initiate", {"userId": BOB, "type": "audio"})
     again = {"userId": BOB, "type": "audio"}
     assert await call.refused("call:initiate", again) == "call.wrong-state"

@@ -123,7 +123,7 @@ class Performer:
     def _open_call(self, effect: f.OpenCall) -> None:
         sources = {LINES[kind]: self._sources[kind] for kind in effect.kinds if kind in self._sources}
         muted = [LINES[kind] for kind in effect.muted]
-        self._media.send(m.OpenCall(call_id=effect.call_id, sources=sources, muted=muted))
+        self._media.send(m.OpenCall(call_id=effect.call_id, sources=sources, muted=muted, owner=effect.owner))
 
     def _open_peer(self, effect: f.OpenPeer) -> None:
         role = m.Role.OFFERER if effect.remote_sdp is None else m.Role.ANSWERER
