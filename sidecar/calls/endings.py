@@ -61,7 +61,7 @@ def why(state: State, trigger: Trigger, event: e.Event | None, *, reached: bool,
     said = _said(event)
     if said is not None:
         return said
-    if isinstance(event, e.Superseded):
+    if isinstance(event, e.Superseded | e.End) and event.reason is not None:
         return event.reason
     if trigger is Trigger.TIMEOUT:
         return _timeout(state, reached=reached, busy=busy)

@@ -71,7 +71,12 @@ class Reject(CallEvent, frozen=True):
 
 
 class End(CallEvent, frozen=True):
-    """Hangs up, cancels or declines, whichever it is in the state the call is in."""
+    """Hangs up, cancels or declines, whichever it is in the state the call is in.
+
+    ``reason``: what it was if our user did not ask for it.
+    """
+
+    reason: EndReason | None = None
 
 
 class Hold(CallEvent, frozen=True):

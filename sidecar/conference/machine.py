@@ -299,10 +299,10 @@ class Conference(Crowd):
         """The first moments of a conference that our user creates."""
         return [*self.join(event, now), *self._announce(now, ring=event.ring)]
 
-    def _leave(self, _: ce.End, now: float) -> list[cf.Effect]:
+    def _leave(self, event: ce.End, now: float) -> list[cf.Effect]:
         declined = self.state is State.RINGING
-        reason = EndReason.DECLINED if declined else EndReason.LOCAL_HANGUP
-        return self._move(Trigger.LEAVE, reason, now)
+        asked = EndReason.DECLINED if declined else EndReason.LOCAL_HANGUP
+        return self._move(Trigger.LEAVE, event.reason or asked, now)
 
     def _decline(self, _: ce.Reject, now: float) -> list[cf.Effect]:
         if decide(self.state, Trigger.DECLINE) is Verdict.WRONG:
@@ -627,6 +627,8 @@ class Conference(Crowd):
         if isinstance(event, ce.Shutdown):
             reason = EndReason.APP_GONE if event.app_gone else EndReason.SHUTDOWN
             return self._move(Trigger.SHUTDOWN, reason, now)
+        if self.owner is not None:
+            return []  # a front end has the media
         lost = self.recordings_lost()
         return [*lost, *self._move(Trigger.MEDIA_LOST, EndReason.MEDIA_FAILED, now)]
 
