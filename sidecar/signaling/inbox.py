@@ -202,9 +202,20 @@ class Inbox:
         _require(raw_public_key(signal.sender.pub) is not None, "fingerprint")
         _require(peer is None or peer.pub == signal.sender.pub, "sender")
         _require(signal.sender.pub != self._identity.pub, "sender")
-        if place.kind is PlaceKind.STRANGERS:
-            _require(signal.kind is Kind.INVITE, "place")
-            _require(isinstance(signal.body, InviteBody) and signal.body.sdp is None, "place")
+        _require(place.kind is not PlaceKind.STRANGERS or self._is_for_strangers(signal), "place")
+
+    def _is_for_strangers(self, signal: Signal) -> bool:
+        """Whether this may lie where anybody may write: an invitation without an offer, or news of a
+        conference from somebody who is in a room with us, for not everybody there is a friend."""
+        if signal.kind is Kind.INVITE:
+            return isinstance(signal.body, InviteBody) and signal.body.sdp is None
+        room = self._social.room(signal.room_id) if signal.room_id is not None else None
+        together = (signal.sender.pub, self._identity.pub)
+        return (
+            signal.kind is Kind.ANNOUNCE
+            and room is not None
+            and all(room.has(ids.fingerprint(pub)) for pub in together)
+        )
 
     def _rang_before(self, signal: Signal) -> bool:
         """Whether an earlier run of ours has had this invitation, perhaps in its other form (C18): only that
