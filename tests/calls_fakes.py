@@ -10,6 +10,7 @@ import msgspec
 
 from sidecar.app.services.call_media import CallMedia
 from sidecar.app.services.calls import CallsService
+from sidecar.app.services.policy import Policy
 from sidecar.calls.events import Relation
 from sidecar.calls.notes import LiveNote
 from sidecar.calls.rules import Rules
@@ -21,6 +22,7 @@ from sidecar.log import Logger
 from sidecar.media import messages as m
 from sidecar.schema import CallRecord, MediaTrackKind
 from sidecar.signaling.messages import Incoming, Kind
+from sidecar.trust.social import Change, Contact, Fact, SocialState
 from tests.calls_lab import ALICE, BOB, WALL_MS
 
 SOURCES = {MediaTrackKind.AUDIO: "tone:440", MediaTrackKind.VIDEO: "pattern:"}
@@ -146,6 +148,7 @@ class Bench:
         self.media, self.signaling = FakeMedia(), FakeSignaling()
         self.hub, self.history, self.journal = FakeHub(), FakeHistory(), FakeJournal()
         self.clock = FakeClock()
+        self.social = SocialState([Change(Fact.FRIEND, BOB, Contact(BOB, "Bob", "Bob's key"))])
         self.board = Switchboard(rules or Rules(), ALICE, "Alice")
         self.calls = CallsService(
             Exchange(self.board, Hall(ConferenceRules(), Self(ALICE, "our key", "our-device"), "Alice"), str),
@@ -154,7 +157,7 @@ class Bench:
             hub=self.hub,
             history=self.history,
             journal=self.journal,
-            names={BOB: "Bob"}.get,
+            policy=Policy(self.social, ALICE),
             sources=SOURCES,
             ice_servers=[m.IceServer(urls=["stun:127.0.0.1:3478"])],
             more={},

@@ -15,7 +15,7 @@ from pathlib import Path
 from sidecar import log
 from sidecar.app import exit_codes, headroom, health, settings, stdio, supervision
 from sidecar.app.calling import Calling
-from sidecar.app.channels import events, media, social
+from sidecar.app.channels import events, media, rtc, social
 from sidecar.app.channels.call import CallChannels
 from sidecar.app.channels.conference import ConferenceChannels
 from sidecar.app.channels.system import Admission, SystemChannels
@@ -24,7 +24,6 @@ from sidecar.app.handshake import Handshake
 from sidecar.app.identity_file import create_identity
 from sidecar.app.lifeline import Lifeline
 from sidecar.app.remains import Remains
-from sidecar.app.services.call_media import CallMedia
 from sidecar.app.services.graph import GraphService
 from sidecar.app.services.media import MediaService
 from sidecar.app.services.signaling import SignalingService
@@ -34,7 +33,6 @@ from sidecar.app.shutdown import Shutdown, step
 from sidecar.app.start import Place
 from sidecar.app.system_clock import SystemClock, SystemRandom
 from sidecar.app.watchdog import Watchdog
-from sidecar.calls.events import End
 from sidecar.conference.hall import Self
 from sidecar.config import Config
 from sidecar.errors import LocalError, SidecarError, UnavailableError
@@ -134,8 +132,7 @@ class Node:
         self._calling = Calling(
             config,
             Self(self._identity.fingerprint, self._identity.pub, self._signaling.device),
-            self._social.state.self_name,
-            names=self._social.state.name,
+            social=self._social.state,
             media=self._media,
             signaling=self._signaling,
             graph=self._graph.client,
@@ -144,13 +141,19 @@ class Node:
             journal=self._remains.journal,
             clock=self._clock,
             random=self._random,
+            recordings=data_dir / "recordings",
+            on_media_event=self._on_media_event,
         )
         self._calls = self._calling.calls
         registry = Registry(log.get("ipc"), lambda: hex_id(self._random.bytes(8)))
         admission = Admission(shake.clients)
         self._register(registry, admission, shutdown, config)
         self._server = ZmqServer(
-            registry, log.get("ipc"), permissions=admission.permissions, admitted=admission.open
+            registry,
+            log.get("ipc"),
+            permissions=admission.permissions,
+            admitted=admission.open,
+            on_client_gone=self._calling.client_gone,
         )
 
     def _register(self, registry: Registry, admission: Admission, shutdown: Shutdown, config: Config) -> None:
@@ -165,15 +168,9 @@ class Node:
         events.register(registry, self._hub)
         media.register(registry, self._media)
         social.register(registry, self._social)
-        self._call_media = CallMedia(
-            self._calls,
-            self._media,
-            sources=settings.sources(config),
-            recordings=Path(self._place.data_dir) / "recordings",
-            random=self._random,
-        )
+        rtc.register(registry, self._calling.renderers)
         past, check_room = self._remains.history, self._check_room
-        CallChannels(self._calls, self._call_media, past, check_room).register(registry)
+        CallChannels(self._calls, self._calling.call_media, past, check_room).register(registry)
         ConferenceChannels(self._calls, self._calling.meetings, check_room).register(registry)
 
     def _self_info(self) -> SelfInfo:
@@ -197,17 +194,13 @@ class Node:
         self._hub.emit("aleph:keyChanged", KeyChanged(**change._asdict()))
 
     def _on_social_change(self, change: SocialChange) -> None:
-        self._calls.board.rename(self._social.state.self_name)
         if change.contacts:
             self._signaling.follow_contacts()
-        for session in self._calls.board.active():
-            if any(person.user_id in change.blocked for person in session.participants):
-                self._calls.handle(End(call_id=session.id))
+        self._calling.on_social_change(change)
 
     def _on_media_event(self, event: MediaEvent) -> None:
         self._health.on_media_event(event)
         self._calling.on_media_event(event)
-        self._call_media.on_media_event(event)
         self._remains.summaries.on_media_event(event)
 
     async def start(self) -> None:

@@ -14,6 +14,7 @@ def rules(config: Config) -> Rules:
         ring_timeout_s=config.calls.ring_timeout_s,
         connect_timeout_s=config.calls.connect_timeout_s,
         path=PathRules(lost_s=config.calls.lost_s),
+        strangers_ring=config.calls.strangers_ring,
     )
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from sidecar.schema import EndReason
 from sidecar.signaling.messages import Kind, ReasonBody, Signal
+from sidecar.trust.names import claimed
 
 from . import events as e
-from .people import claimed
 from .reasons import mirrored, parsed
 from .rules import DETAIL_MAX
 from .states import UNANSWERED, Side, State

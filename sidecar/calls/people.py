@@ -6,14 +6,6 @@ from dataclasses import dataclass
 
 from sidecar.schema import CallParticipant, MediaTrackKind, ParticipantState
 
-NAME_MAX = 64
-"""Characters of a name that somebody claims for himself (DESIGN section 6)."""
-
-
-def claimed(text: str, limit: int = NAME_MAX) -> str:
-    """A peer's words, fit to be shown: cut, and without control characters that could disguise them."""
-    return "".join(c for c in text[: 4 * limit] if c.isprintable())[:limit]
-
 
 @dataclass(slots=True)
 class Person:

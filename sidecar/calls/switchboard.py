@@ -6,12 +6,13 @@ Everything here that a peer can fill is bounded by ``Rules``: live calls, ended 
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NoReturn
 
 from sidecar.errors import Code, DeniedError, LocalError, RemoteError
 from sidecar.schema import CallSession, CallType, EndReason, MediaTrackKind
 from sidecar.signaling.messages import InviteBody, Kind, ReasonBody
+from sidecar.trust.names import claimed
 from sidecar.trust.rates import RateLimits
 
 from . import effects as f
@@ -19,7 +20,6 @@ from . import events as e
 from .facts import Facts
 from .machine import Call
 from .notes import LiveNote, of_call
-from .people import claimed
 from .reasons import mirrored
 from .rules import Rules
 from .states import UNANSWERED, Side, State
@@ -62,9 +62,18 @@ class Switchboard:
         call = self._calls.get(call_id)
         return call.session() if call else None
 
+    def device_of(self, call_id: str, user_id: str) -> str | None:
+        """The device of the peer that a call is with; None as long as that is not known."""
+        call = self._calls.get(call_id)
+        return call.peer_device if call is not None and call.peer.user_id == user_id else None
+
     def active(self) -> list[CallSession]:
         """The calls that have not ended; a stranger's that nobody has taken is none yet."""
         return [call.session() for call in self._live.values() if not _is_request(call)]
+
+    def calls_with(self, users: Collection[str]) -> list[str]:
+        """The live calls with any of these users, strangers' requests included."""
+        return [call_id for call_id, call in self._live.items() if call.facts.peer_id in users]
 
     def notes(self) -> list[LiveNote]:
         """What a crash would leave behind."""

@@ -12,7 +12,7 @@ from sidecar.calls import effects as cf
 from sidecar.calls import events as ce
 from sidecar.calls.own_media import OwnMedia
 from sidecar.calls.path import News, Path, Say, Step
-from sidecar.calls.people import Person, claimed
+from sidecar.calls.people import Person
 from sidecar.schema import (
     CallParticipant,
     EndReason,
@@ -22,6 +22,7 @@ from sidecar.schema import (
     Reconnecting,
 )
 from sidecar.signaling.messages import AnyBody, JoinBody, Kind, MemberInfo, OfferBody, Signal
+from sidecar.trust.names import claimed
 
 from . import effects as f
 from . import events as e

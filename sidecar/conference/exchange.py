@@ -5,7 +5,7 @@ other's way.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from sidecar.calls import effects as cf
 from sidecar.calls import events as ce
@@ -48,8 +48,16 @@ class Exchange:
     def session(self, call_id: str) -> CallSession | None:
         return self.board.session(call_id) or self.hall.session(call_id)
 
+    def device_of(self, call_id: str, user_id: str) -> str | None:
+        """The device of a user that a call is with; None as long as that is not known."""
+        return self.board.device_of(call_id, user_id) or self.hall.device_of(call_id, user_id)
+
     def active(self) -> list[CallSession]:
         return [*self.board.active(), *self.hall.active()]
+
+    def calls_with(self, users: Collection[str]) -> list[str]:
+        """The live calls with any of these users, strangers' requests included; conferences are none."""
+        return self.board.calls_with(users)
 
     def notes(self) -> list[LiveNote]:
         """What must be known of all of them after a crash (C18)."""

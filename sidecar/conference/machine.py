@@ -13,7 +13,7 @@ import msgspec
 from sidecar.calls import effects as cf
 from sidecar.calls import events as ce
 from sidecar.calls.machine import Call
-from sidecar.calls.people import NAME_MAX, Person, claimed
+from sidecar.calls.people import Person
 from sidecar.calls.states import FAULTS
 from sidecar.errors import Code, DeniedError, LocalError, RemoteError
 from sidecar.ids import fingerprint
@@ -37,6 +37,7 @@ from sidecar.signaling.messages import (
     ReasonBody,
     TargetBody,
 )
+from sidecar.trust.names import claimed
 
 from . import effects as f
 from . import events as e
@@ -486,7 +487,7 @@ class Conference(Crowd):
         offer = CallOffer(
             call_id=self.call_id,
             from_user_id=event.user_id,
-            from_display_name=event.display_name or claimed(body.display_name, NAME_MAX),
+            from_display_name=event.display_name or claimed(body.display_name),
             type=self.facts.call_type,
             timestamp=event.signal.issued_at_ms,
             room_id=self.facts.room_id,

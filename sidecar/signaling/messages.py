@@ -18,6 +18,8 @@ SessionId = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
 """128 random bits in hex; it becomes part of a soul, so nothing else may stand in it."""
 DisplayName = Annotated[str, Meta(max_length=256)]
 Word = Annotated[str, Meta(max_length=64)]
+LeaseKey = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{0,90}\Z")]
+"""A SEA public key; it becomes part of a soul, so nothing else may stand in it."""
 
 
 class Kind(StrEnum):
@@ -99,9 +101,9 @@ class MemberInfo(Body, frozen=True, kw_only=True):
     newest moment at which the member itself said that it was there, which decides between two accounts.
     """
 
-    pub: Annotated[str, Meta(max_length=60)]
+    pub: Annotated[str, Meta(pattern=r"^[A-Za-z0-9+/=]{44,60}\Z")]
     device: Word
-    lease: Annotated[str, Meta(max_length=90)] = ""
+    lease: LeaseKey = ""
     joined_at: Annotated[int, Meta(ge=0, lt=2**53)]
     at: Annotated[int, Meta(ge=0, lt=2**53)]
     left: bool = False
@@ -127,7 +129,7 @@ class JoinBody(Body, frozen=True, kw_only=True):
     """``proof``: HMAC-SHA256 in hex with the session's key, see ``conference.ids``; ``sdp`` is the offer,
     None when the connection of the two exists already (a grown call)."""
 
-    lease: Annotated[str, Meta(max_length=90)]
+    lease: LeaseKey
     joined_at: Annotated[int, Meta(ge=0, lt=2**53)]
     proof: Word
     display_name: DisplayName

@@ -6,13 +6,13 @@ import pytest
 
 from sidecar.calls import effects as f
 from sidecar.calls import events as e
-from sidecar.calls.people import NAME_MAX, claimed
 from sidecar.calls.reasons import mirrored, parsed
 from sidecar.calls.rules import Rules
 from sidecar.calls.states import FAULTS, Side, State
 from sidecar.errors import Code, DeniedError, LocalError
 from sidecar.schema import EndReason
 from sidecar.signaling.messages import InviteBody, Kind
+from sidecar.trust.names import NAME_MAX, claimed
 from tests.calls_lab import (
     ALICE,
     BOB,

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from sidecar.app.services.call_effects import Archive, Hub, Journal, Media, Performer, Signaling
 from sidecar.app.services.call_events import from_media
+from sidecar.app.services.policy import Policy
 from sidecar.calls import effects as f
 from sidecar.calls import events as e
 from sidecar.clock import Clock, Random
+from sidecar.conference.events import SocialChanged
 from sidecar.conference.exchange import Exchange
 from sidecar.errors import UnavailableError
 from sidecar.ids import call_id, hex_id
@@ -33,7 +35,7 @@ class CallsService:
         hub: Hub,
         history: Archive,
         journal: Journal,
-        names: Callable[[str], str | None],
+        policy: Policy,
         sources: Mapping[MediaTrackKind, str],
         ice_servers: list[m.IceServer],
         more: Mapping[type[f.Effect], Callable[[Any], None]],
@@ -41,11 +43,11 @@ class CallsService:
         random: Random,
         log: Logger,
     ) -> None:
-        """``names``: a user's name in our social copy. ``sources``: the device each line starts with."""
+        """``sources``: the device each line starts with."""
         self.board = board
         self._journal = journal
         self._signaling = signaling
-        self._names = names
+        self._policy = policy
         self._clock = clock
         self._random = random
         self._log = log
@@ -78,9 +80,8 @@ class CallsService:
     ) -> CallSession:
         """Calls a user. Raises LocalError, DeniedError, or UnavailableError when the user's key is not
         known and no relay can be asked for it."""
-        relation = e.Relation.UNKNOWN
-        if user_id != self.board.user_id:
-            relation = await self.relation(user_id)
+        self._policy.must_call(user_id, room_id, domain_id)
+        relation = await self.relation(user_id)
         if self._closing:
             raise UnavailableError("this sidecar is stopping")
         new_id = call_id(self._random.bytes(16))
@@ -88,7 +89,7 @@ class CallsService:
             e.Initiate(
                 call_id=new_id,
                 user_id=user_id,
-                display_name=self._names(user_id) or "",
+                display_name=self._policy.name(user_id) or "",
                 call_type=call_type,
                 relation=relation,
                 session=hex_id(self._random.bytes(16)),
@@ -120,6 +121,10 @@ class CallsService:
         """A signal that passed the checks at the door."""
         if self._closing:
             return
+        refusal = self._policy.refusal(incoming)
+        if refusal is not None:
+            self.board.dropped[f"refused-{refusal.value}"] += 1
+            return
         self.handle(
             e.SignalArrived(
                 signal=incoming.signal,
@@ -130,6 +135,13 @@ class CallsService:
                 display_name=incoming.verified_name or None,
             )
         )
+
+    def on_social_change(self, blocked: Collection[str]) -> None:
+        """Our social copy has changed. Calls with users who are ``blocked`` now end, and nobody stays in a
+        conference whom the copy keeps out."""
+        for ending in self.board.calls_with(blocked):
+            self.handle(e.End(call_id=ending))
+        self.handle(SocialChanged())
 
     def on_media_event(self, event: m.Event) -> None:
         """An event of the media process."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Annotated, Any, Protocol
 
 import msgspec
+from msgspec import Meta
 
 from sidecar.calls import events as ce
 from sidecar.calls.effects import Effect
@@ -24,6 +26,8 @@ from sidecar.signaling.messages import MemberInfo
 GOSSIP = "gossip"
 """Name of our notes on the control channel."""
 PUT_WITHIN_S = 8.0
+CONNECTIONS_MAX = 256
+"""Connections whose newest generation is kept in mind: no node has as many at once."""
 
 
 class Graph(Protocol):
@@ -42,7 +46,7 @@ class Media(Protocol):
 
 
 class _Gossip(msgspec.Struct, frozen=True, rename="camel"):
-    ages_ms: dict[str, int]
+    ages_ms: dict[str, Annotated[int, Meta(ge=0, lt=2**53)]]
     members: list[MemberInfo]
 
 
@@ -67,8 +71,9 @@ class ConferenceService:
         self._log = log
         self._spaces: dict[str, dict[str, str]] = {}
         """Pairs of the leases that are ours, by public key."""
+        self._unused: set[str] = set()
         self._watches: dict[tuple[str, str], Callable[[], None]] = {}
-        self._gens: dict[tuple[str, str], int] = {}
+        self._gens: OrderedDict[tuple[str, str], int] = OrderedDict()
         """The connection that carries, by call and user."""
         self._tasks: set[asyncio.Task[None]] = set()
         self.dropped: Counter[str] = Counter()
@@ -79,6 +84,18 @@ class ConferenceService:
             f.SendGossip: self._gossip,
             f.SetSendPlan: self._plan,
         }
+
+    @contextmanager
+    def lease(self) -> Iterator[str]:
+        """A space for what is begun meanwhile, forgotten again if it came to nothing."""
+        pub = self.new_lease()
+        self._unused.add(pub)
+        try:
+            yield pub
+        finally:
+            if pub in self._unused:
+                self._unused.discard(pub)
+                del self._spaces[pub]
 
     def new_lease(self) -> str:
         """Makes a space for one session; the private half is forgotten with the last lease."""
@@ -91,6 +108,9 @@ class ConferenceService:
         match event:
             case m.PeerConnected(peer=peer):
                 self._gens[peer.call_id, peer.user_id] = peer.gen
+                self._gens.move_to_end((peer.call_id, peer.user_id))
+                if len(self._gens) > CONNECTIONS_MAX:
+                    self._gens.popitem(last=False)
             case m.ControlHeard(peer=peer, name=name, data=data) if name == GOSSIP:
                 self._heard(peer, data)
 
@@ -112,6 +132,7 @@ class ConferenceService:
         pair = self._spaces.get(info.lease)
         if pair is None:
             return
+        self._unused.discard(info.lease)
         if info.left:
             del self._spaces[info.lease]
         else:

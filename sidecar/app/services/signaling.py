@@ -137,7 +137,7 @@ class SignalingService:
         """
         if kind is Kind.INVITE:
             self._graph.wake()
-        recipient = await self.directory.recipient(user_id, parting=kind is Kind.END)
+        recipient = await self.directory.recipient(user_id, parting=kind in (Kind.END, Kind.CANCEL))
         message = Message(call_id, kind, body, gen, ttl_s, session, device, room_id, domain_id)
         leaves = self._outbox.write(message, recipient, self._clock.network_ms(), self._clock.monotonic())
         if kind is Kind.ACCEPT:
@@ -158,6 +158,7 @@ class SignalingService:
 
     def join_session(self, call_id: str, session: str, user_id: str) -> None:
         """Reads the session of a call, and takes what this user writes there."""
+        self._errands.run(self.directory.meet(user_id))
         self._listening.join(call_id, session, user_id)
 
     def leave_session(self, call_id: str) -> None:

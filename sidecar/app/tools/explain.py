@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from sidecar.calls.people import claimed
 from sidecar.errors import RemoteError
 from sidecar.ids import fingerprint
 from sidecar.schema import CallRecord, EndReason
 from sidecar.signaling import payload, sealing
 from sidecar.signaling.messages import AnyBody, Kind, Signal
 from sidecar.trust import envelope
+from sidecar.trust.names import claimed
 
 HANGUPS = frozenset({Kind.REJECT, Kind.BUSY, Kind.CANCEL, Kind.END})
 DIGEST_CHARS = 12

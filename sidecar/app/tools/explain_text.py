@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from sidecar.app.tools.explain import DIGEST_CHARS, Explanation, Step
-from sidecar.calls.people import claimed
 from sidecar.schema import CallRecord
+from sidecar.trust.names import claimed
 
 GAP = 22
 """Characters between two columns: the longest kind and its arrow."""
