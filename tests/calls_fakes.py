@@ -112,7 +112,7 @@ class FakeHub:
     def __init__(self) -> None:
         self.events: list[tuple[str, msgspec.Struct]] = []
 
-    def emit(self, name: str, data: msgspec.Struct) -> None:
+    def emit(self, name: str, data: msgspec.Struct, *, to: str | None = None) -> None:
         self.events.append((name, data))
 
     def names(self) -> list[str]:

@@ -240,7 +240,7 @@ class Switchboard:
         if event.relation is e.Relation.BLOCKED:
             raise DeniedError("this user is blocked")
         if event.relation is e.Relation.UNKNOWN:
-            raise LocalError("no key of this user is known", details={"field": "userId"})
+            raise LocalError("userId: no key of this user is known", details={"field": "userId"})
         rival = self._with(event.user_id)
         busy = rival.facts.call_id if rival else self.busy()
         if busy is not None or event.call_id in self._calls:
