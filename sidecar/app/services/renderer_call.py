@@ -65,4 +65,5 @@ class RendererCall:
     def _measure(self, link: RendererLink) -> None:
         if link.connected:
             user_id = link.peer.user_id
-            self._measured[user_id] = {"userId": user_id, **link.measured}
+            known = self._measured.get(user_id, {"userId": user_id})
+            self._measured[user_id] = known | link.measured

@@ -43,7 +43,10 @@ export class Control {
     private readonly now: () => number,
     private readonly handlers: ControlHandlers,
   ) {
-    channel.onopen = () => handlers.opened();
+    channel.onopen = () => {
+      this.ping();
+      handlers.opened();
+    };
     channel.onclose = () => handlers.closed();
     channel.onmessage = (event) => this.receive((event as { data: unknown }).data);
   }
