@@ -171,7 +171,8 @@ class Crowd(OwnMedia):
         moved = member.info.lease != info.lease or member.path is None
         member.info, member.until = info, max(member.until, until)
         watch = f.WatchLease(call_id=self.call_id, user_id=user_id, lease=info.lease, key=self.facts.key)
-        return [watch] if moved and info.lease else []
+        heard = [self.listen(user_id)] if self.my_info is not None and member.path is None else []
+        return [*heard, *([watch] if moved and info.lease else [])]
 
     def connect(self, now: float) -> list[cf.Effect]:
         """Offers to everybody who was there before us; the others will offer to us."""

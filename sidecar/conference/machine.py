@@ -287,7 +287,8 @@ class Conference(Crowd):
         self._announce_at = now + self.rules.announce_s
         out = self._refresh(now)
         guests = self.room.members[: self.rules.announce_max] if self.room else ()
-        out += [self.listen(guest.user_id) for guest in guests if guest.user_id != self.me.user_id]
+        others = dict.fromkeys([*(guest.user_id for guest in guests), *self.members])
+        out += [self.listen(user_id) for user_id in others if user_id != self.me.user_id]
         for user_id, member in self.members.items():
             if member.info.lease:
                 lease = member.info.lease
@@ -563,6 +564,7 @@ class Conference(Crowd):
         if not self.admitted(event.user_id, self.limit, now):
             told = self.announcement(event.user_id, ring=False)
             return [*out, told, *self.gone(event.user_id, EndReason.POLICY_DENIED, now)]
+        self._gossip_at = now  # who asked for it may be the only one who has heard of the new member
         return [*out, *self.offered(event, body, now), *self._obey_limit(now)]
 
     def _obey_limit(self, now: float) -> list[cf.Effect]:

@@ -123,9 +123,10 @@ class Inbox:
 
     def _checked(self, place: Place, key: str, value: str, now_ms: int, now_s: float) -> Incoming:
         leaf_id, sealed, box = sealing.read_value(key, value)
-        # By place: else a copy put where it does not belong would make the original a duplicate.
-        self._remember((place.kind, place.name, key))
         peer, box_key = self._addressed(place, sealed.kid, leaf_id)
+        # By place: else a copy put where it does not belong would make the original a duplicate. Not before
+        # it is known whose it is: who may write into a session is told of later than he writes.
+        self._remember((place.kind, place.name, key))
         self._spend(place, len(value), now_s)
         text = seal.open_box(box, box_key.private, box_key.public)
         _require(text is not None, "open")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Callable
 
 from sidecar.app.services.keys import Graph, KeyDirectory
@@ -13,6 +14,9 @@ from sidecar.trust.social import SocialState
 
 MAX_SESSIONS = 64
 """Calls whose sessions are read at once; the oldest is left first."""
+
+KEPT_CHARS = 128 * 1024
+"""Of one session: the offers of a whole conference."""
 
 CLOCK_CHECK_S = 5.0
 """How soon a clock that the relays have set is noticed."""
@@ -28,6 +32,17 @@ class _Session:
         self.session = session
         self.users: dict[str, None] = {}
         self.stop = stop
+        self.leaves: OrderedDict[str, str] = OrderedDict()
+        """What has come, for users who are told of later than they write; bounded in characters."""
+        self._chars = 0
+
+    def keep(self, key: str, value: str) -> None:
+        """Of too much the oldest is forgotten."""
+        if key not in self.leaves:
+            self.leaves[key] = value
+            self._chars += len(value)
+        while self._chars > KEPT_CHARS:
+            self._chars -= len(self.leaves.popitem(last=False)[1])
 
 
 class Listening:
@@ -72,7 +87,17 @@ class Listening:
             joined.users[user_id] = None
             joined.stop = self._graph.watch_leaves(layout.session_soul(session), self._of_session(call_id))
             self._graph.keep_close(True)
-        self._sessions[call_id].users[user_id] = None
+        joined = self._sessions[call_id]
+        if user_id not in joined.users:
+            joined.users[user_id] = None
+            self._take_again(call_id)
+
+    async def meet(self, call_id: str, user_id: str) -> None:
+        """Learns the key of a user whose session is read, if it is not known. Raises UnavailableError if no
+        relay answered."""
+        if self._directory.peer(user_id) is None:
+            await self._directory.meet(user_id)
+            self._take_again(call_id)
 
     def leave(self, call_id: str) -> None:
         """Stops reading the session of a call; unknown calls are ignored."""
@@ -114,10 +139,21 @@ class Listening:
     def _of_session(self, call_id: str) -> OnLeaf:
         def on_leaf(key: str, value: str, state: int) -> None:
             session = self._sessions.get(call_id)
-            users = tuple(session.users) if session else ()
-            self._on_leaf(self._place(PlaceKind.SESSION, call_id, users), key, value)
+            if session is not None:
+                session.keep(key, value)
+            self._take(call_id, key, value)
 
         return on_leaf
+
+    def _take_again(self, call_id: str) -> None:
+        session = self._sessions.get(call_id)
+        for key, value in list(session.leaves.items()) if session else ():
+            self._take(call_id, key, value)
+
+    def _take(self, call_id: str, key: str, value: str) -> None:
+        session = self._sessions.get(call_id)
+        users = tuple(session.users) if session else ()
+        self._on_leaf(self._place(PlaceKind.SESSION, call_id, users), key, value)
 
     def _of_cards(self, user_id: str) -> OnLeaf:
         return lambda key, text, state: self._directory.take_card(user_id, key, text)

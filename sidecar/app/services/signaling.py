@@ -158,8 +158,8 @@ class SignalingService:
 
     def join_session(self, call_id: str, session: str, user_id: str) -> None:
         """Reads the session of a call, and takes what this user writes there."""
-        self._errands.run(self.directory.meet(user_id))
         self._listening.join(call_id, session, user_id)
+        self._errands.run(self._listening.meet(call_id, user_id))
 
     def leave_session(self, call_id: str) -> None:
         """Stops reading the session of a call; unknown calls are ignored."""
