@@ -1,0 +1,203 @@
+"""What the others say about a conference: announcements, joins, leases, gossip, the words of moderators."""
+
+from __future__ import annotations
+
+from sidecar.calls import effects as cf
+from sidecar.calls import events as ce
+from sidecar.errors import RemoteError
+from sidecar.ids import fingerprint
+from sidecar.schema import CallOffer, CallStateChange, EndReason, MediaTrackKind, ParticipantState
+from sidecar.signaling.messages import AnnounceBody, JoinBody, Kind, MemberInfo, ReasonBody, TargetBody
+from sidecar.trust.names import claimed
+
+from . import events as e
+from .facts import Room
+from .ids import proves
+from .seat import Seat
+from .table import State, Trigger
+
+BACKDATED_MS = 60_000
+"""How long before its word a member may claim to have joined: that order decides who is admitted."""
+
+
+class Audience(Seat):
+    """Believes a member about itself, moderators about others, and nobody about our user."""
+
+    def _heard(self, event: ce.SignalArrived, now: float) -> list[cf.Effect]:
+        signal, shown = event.signal, self.shown
+        if self.refuses(event.user_id):
+            raise RemoteError("refused-member")
+        if event.display_name:
+            self.names[event.user_id] = event.display_name
+        match signal.body:
+            case AnnounceBody():
+                out = self._announced(event, signal.body, now)
+            case JoinBody():
+                out = self._joins(event, signal.body, now)
+            case TargetBody(user_id=user_id):
+                out = self._told_to_remove(event.user_id, user_id, now)
+            case ReasonBody():
+                out = self._said_goodbye(event, now)
+            case _ if signal.kind is Kind.HUSH:
+                out = self._told_to_hush(event.user_id)
+            case _:
+                out = self.negotiated(event, now) if self.joined else []
+        return [*out, *([self.state_change()] if self.shown is not shown and self.joined else [])]
+
+    def _announced(self, event: ce.SignalArrived, body: AnnounceBody, now: float) -> list[cf.Effect]:
+        if (body.session, body.key) != (self.facts.session, self.facts.key):
+            raise RemoteError("another-session")
+        out: list[cf.Effect] = []
+        for info in body.members:
+            out += self.account(info, event.network_ms, now)
+        if self.joined:
+            return [*out, *self.connect_all(now), *self.obey_limit(now)]
+        self._stale_at = now + self.rules.stale_s
+        if body.ring and not self.rung:
+            out += self.ring(event, body, now)
+        return out
+
+    def ring(
+        self, event: ce.SignalArrived, body: AnnounceBody, now: float, *, waiting: bool = False
+    ) -> list[cf.Effect]:
+        """Asks our user, once. ``waiting``: another call is on, so it is shown and makes no noise."""
+        self.rung = True
+        left_s = self.rules.ring_s - (event.network_ms - event.signal.issued_at_ms) / 1000
+        if left_s < 3.0:
+            return []
+        offer = CallOffer(
+            call_id=self.call_id,
+            from_user_id=event.user_id,
+            from_display_name=event.display_name or claimed(body.display_name),
+            type=self.facts.call_type,
+            timestamp=event.signal.issued_at_ms,
+            room_id=self.facts.room_id,
+            waiting=waiting or None,
+            verified=event.display_name is not None,
+        )
+        if waiting:
+            return [self.notify("aleph:callOffer", offer)]
+        self.state, self._ring_until = State.RINGING, now + left_s
+        moved = cf.Moved(
+            call_id=self.call_id, old=State.KNOWN.value, new=self.state.value, cause=Trigger.RING.value
+        )
+        return [moved, cf.Ring(call_id=self.call_id, offer=offer), self.state_change()]
+
+    def account(self, info: MemberInfo, network_ms: int, now: float, name: str = "") -> list[cf.Effect]:
+        """An account of a member, whoever gave it."""
+        user_id = fingerprint(info.pub)
+        if user_id == self.me.user_id:
+            return self._told_of_me(info, now)
+        if self.refuses(user_id) or info.at > network_ms + BACKDATED_MS:
+            return []
+        return self.learn(info, user_id, network_ms, now, name)
+
+    def _told_of_me(self, info: MemberInfo, now: float) -> list[cf.Effect]:
+        """Another device of our user is in: it has taken the conference, and we stop."""
+        mine = self.my_info
+        if info.left or info.device == self.device or not info.device:
+            return []
+        if mine is not None and (info.joined_at, info.device) <= (mine.joined_at, mine.device):
+            return []
+        return self.move(Trigger.TAKEN, EndReason.ANSWERED_ELSEWHERE, now)
+
+    def _joins(self, event: ce.SignalArrived, body: JoinBody, now: float) -> list[cf.Effect]:
+        signal = event.signal
+        device = signal.sender.device or ""
+        if not proves(body.proof, self.facts.key, self.call_id, signal.sender.pub, device):
+            raise RemoteError("no-proof")
+        joined_at = max(body.joined_at, signal.issued_at_ms - BACKDATED_MS)
+        info = MemberInfo(
+            pub=signal.sender.pub,
+            device=device,
+            lease=body.lease,
+            joined_at=joined_at,
+            at=signal.issued_at_ms,
+        )
+        out = self.account(info, event.network_ms, now, event.display_name or body.display_name)
+        if not self.joined or event.user_id not in self.members:
+            return out
+        if not self.admitted(event.user_id, self.limit, now):
+            told = self.announcement(event.user_id, ring=False)
+            return [*out, told, *self.gone(event.user_id, EndReason.POLICY_DENIED, now)]
+        self._gossip_at = now  # who asked for it may be the only one who has heard of the new member
+        return [*out, *self.offered(event, body, now), *self.obey_limit(now)]
+
+    def obey_limit(self, now: float) -> list[cf.Effect]:
+        """Of two that took the last place at once the later one leaves; later members are let go (K10)."""
+        if not self.admitted(self.me.user_id, self.limit, now):
+            return self.move(Trigger.FULL, EndReason.POLICY_DENIED, now)
+        late = [user_id for user_id in self.members if not self.admitted(user_id, self.limit, now)]
+        out: list[cf.Effect] = []
+        for user_id in late:
+            out += [self.announcement(user_id, ring=False), *self.gone(user_id, EndReason.POLICY_DENIED, now)]
+        return out
+
+    def _said_goodbye(self, event: ce.SignalArrived, now: float) -> list[cf.Effect]:
+        signal = event.signal
+        if signal.kind is Kind.REJECT:
+            person = self.invited.pop(event.user_id, None)
+            if person is not None:
+                person.state = ParticipantState.DECLINED
+                change = CallStateChange(call_id=self.call_id, state=self.shown, participant=person.view())
+                return [self.notify("aleph:callStateChange", change)]
+            return []
+        info = self.roster.get(event.user_id)
+        if signal.kind is not Kind.END or info is None or info.device != (signal.sender.device or ""):
+            return []
+        gone = MemberInfo(
+            pub=info.pub, device=info.device, lease=info.lease, joined_at=info.joined_at,
+            at=max(info.at + 1, signal.issued_at_ms), left=True,
+        )  # fmt: skip
+        return self.learn(gone, event.user_id, event.network_ms, now)
+
+    def take_out(self, user_id: str, now: float) -> list[cf.Effect]:
+        self.removed.add(user_id)
+        info = self.roster.get(user_id)
+        if info is not None:
+            gone = MemberInfo(
+                pub=info.pub, device=info.device, lease=info.lease, joined_at=info.joined_at,
+                at=info.at + 1, left=True,
+            )  # fmt: skip
+            self.roster.merge(gone)
+        return self.gone(user_id, EndReason.POLICY_DENIED, now)
+
+    def _told_to_remove(self, by: str, target: str, now: float) -> list[cf.Effect]:
+        if not self.moderates(by):
+            raise RemoteError("not-a-moderator")
+        if target == self.me.user_id:
+            self.removed.add(target)
+            return self.move(Trigger.REMOVED, EndReason.POLICY_DENIED, now)
+        return self.take_out(target, now)
+
+    def _told_to_hush(self, by: str) -> list[cf.Effect]:
+        if not self.moderates(by):
+            raise RemoteError("not-a-moderator")
+        if not self.joined:
+            return []
+        return self.own(ce.Mute(call_id=self.call_id, kind=MediaTrackKind.AUDIO, muted=True)) or []
+
+    def _lease_seen(self, event: e.LeaseSeen, now: float) -> list[cf.Effect]:
+        if fingerprint(event.info.pub) != event.user_id:
+            raise RemoteError("foreign-lease")
+        return [*self.account(event.info, event.network_ms, now), *self.connect_all(now)]
+
+    def _gossip(self, event: e.Gossip, now: float) -> list[cf.Effect]:
+        out = self.gossip(event, now)
+        for info in event.members:
+            out += self.account(info, event.network_ms, now)
+        return [*out, *self.connect_all(now), *self.obey_limit(now)] if self.joined else out
+
+    def review(self, room: Room | None, now: float) -> list[cf.Effect]:
+        """Our social copy has changed: nobody stays whom it keeps out now, ourselves included."""
+        self.room = room or self.room
+        if self._place.refusal(self.me.user_id) is not None:
+            return self.move(Trigger.REMOVED, EndReason.POLICY_DENIED, now)
+        if self.state is State.RINGING and self.refuses(self.facts.initiator_id):
+            return self.move(Trigger.RUNG_OUT, EndReason.POLICY_DENIED, now)
+        out: list[cf.Effect] = []
+        for user_id in [user_id for user_id in self.members if self.refuses(user_id)]:
+            if self.joined:
+                out.append(self.say(user_id, Kind.END, ReasonBody(reason=EndReason.LOCAL_HANGUP.value)))
+            out += self.gone(user_id, EndReason.POLICY_DENIED, now)
+        return out

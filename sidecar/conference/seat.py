@@ -1,0 +1,330 @@
+"""Our own place in a conference: where we are with it, what that looks like, how it is taken and left."""
+
+from __future__ import annotations
+
+import msgspec
+
+from sidecar.calls import effects as cf
+from sidecar.calls.machine import Call
+from sidecar.calls.people import Person
+from sidecar.calls.states import FAULTS
+from sidecar.errors import Code, LocalError
+from sidecar.schema import (
+    CallDirection,
+    CallRecord,
+    CallSession,
+    CallState,
+    CallStateChange,
+    EndReason,
+    ParticipantState,
+)
+from sidecar.signaling.messages import AnnounceBody, Kind, MemberInfo, ReasonBody
+
+from . import effects as f
+from . import events as e
+from .crowd import Crowd
+from .facts import ConferenceFacts, Room
+from .member import Member
+from .place import Gate, Place
+from .rules import ConferenceRules
+from .table import State, Trigger, Verdict, decide
+
+
+class Seat(Crowd):
+    """What ``machine.Conference`` does with our user; the others are the crowd's."""
+
+    def __init__(
+        self,
+        rules: ConferenceRules,
+        facts: ConferenceFacts,
+        me: Person,
+        pub: str,
+        device: str,
+        *,
+        room: Room | None = None,
+        gate: Gate | None = None,
+    ) -> None:
+        super().__init__(rules, facts, me, pub, device)
+        self.room = room
+        self._place = Place(gate, facts)
+        self.state = State.KNOWN
+        self.reason: EndReason | None = None
+        """Why our user is not in it any more."""
+        self.rung = False
+        """It has asked our user, which it does once."""
+        self.removed: set[str] = set()
+        self.joined_at: float | None = None
+        self.ended_ms: int | None = None
+        self.network_offset_ms = 0
+        self._ring_until: float | None = None
+        self._stale_at: float | None = facts.created + rules.stale_s
+        self._announce_at: float | None = None
+        self._lease_at: float | None = None
+        self._forget_at: float | None = None
+
+    @property
+    def joined(self) -> bool:
+        return self.state is State.JOINED
+
+    @property
+    def over(self) -> bool:
+        """Whether it may be forgotten."""
+        return self.state is State.ENDED and self._forget_at is None
+
+    @property
+    def limit(self) -> int:
+        of_room = self.room.participants_max if self.room else None
+        caps = (self.rules.participants_max, of_room, self._place.participants_max(self.me.user_id))
+        return max(2, min(cap for cap in caps if cap is not None))
+
+    def moderates(self, user_id: str) -> bool:
+        """Who may remove and hush: the initiator, and those whom room and domain name (K09)."""
+        of_room = self.room.moderators if self.room else frozenset()
+        return user_id == self.facts.initiator_id or user_id in of_room or self._place.moderates(user_id)
+
+    @property
+    def shown(self) -> CallState:
+        """The seed's state."""
+        match self.state:
+            case State.RINGING:
+                return CallState.RINGING
+            case State.JOINED if self.me.held:
+                return CallState.ON_HOLD
+            case State.JOINED if self.started_ms is not None:
+                return CallState.ACTIVE
+            case State.JOINED:
+                return CallState.CONNECTING if self.members else CallState.INITIATING
+            case _:
+                failed = self.reason in FAULTS and self.started_ms is None
+                return CallState.FAILED if failed else CallState.ENDED
+
+    def session(self) -> CallSession:
+        """The conference as a front end sees it."""
+        return CallSession(
+            id=self.call_id,
+            type=self.facts.call_type,
+            state=self.shown,
+            initiator_id=self.facts.initiator_id,
+            participants=self.participants(),
+            room_id=self.facts.room_id,
+            domain_id=self.facts.domain_id,
+            created_at=self.facts.created_ms,
+            started_at=self.started_ms,
+            ended_at=self.ended_ms,
+            max_participants=self.limit,
+            recording=bool(self.recordings),
+            end_reason=self.reason,
+        )
+
+    def has_room(self, now: float) -> bool:
+        """Whether our user would be admitted."""
+        others = [user for user, _ in self.present(now) if user != self.me.user_id]
+        return len(others) < self.limit and self.me.user_id not in self.removed
+
+    def join(self, event: e.Join | e.Create, now: float) -> list[cf.Effect]:
+        """Our user is in from now on. Raises LocalError ``conference.full``."""
+        decision = decide(self.state, Trigger.JOIN)
+        if decision is Verdict.IGNORE:
+            return []
+        if decision is Verdict.WRONG or self.me.user_id in self.removed:
+            raise self.wrong("join")
+        self._place.must_admit(self.me.user_id)
+        if not self.has_room(now):
+            raise LocalError(
+                "the conference is full",
+                code=Code.CONFERENCE_FULL,
+                details={"callId": self.call_id, "maxParticipants": self.limit},
+            )
+        old, self.state = self.state, State.JOINED
+        self.reason, self.ended_ms, self._ring_until, self._stale_at = None, None, None, None
+        self.owner, self.lease, self.joined_at, self.started_ms = event.owner, event.lease, now, None
+        self.network_offset_ms = event.network_ms - self.facts.at_ms(now)
+        self._enlist(event.network_ms)
+        self.given_up.clear()
+        self._alone_since = None
+        for user_id, info in list(self.roster.present()):
+            if info.pub != self.pub:
+                self.learn(info, user_id, event.network_ms, now)
+        if isinstance(event, e.Join):
+            self.me.lines &= frozenset() if event.listen_only else event.kinds or self.me.lines
+        self.me.state, self.me.joined_ms = ParticipantState.CONNECTED, self.facts.at_ms(now)
+        moved = cf.Moved(call_id=self.call_id, old=old.value, new=self.state.value, cause=Trigger.JOIN.value)
+        return [moved, self.open_call(), *self._settle_in(now), self.state_change()]
+
+    def _enlist(self, network_ms: int) -> None:
+        self.roster.merge(
+            MemberInfo(
+                pub=self.pub, device=self.device, lease=self.lease, joined_at=network_ms, at=network_ms
+            )
+        )
+
+    def _settle_in(self, now: float) -> list[cf.Effect]:
+        """What starts when we are in: our lease, gossip, announcements, connections."""
+        self._gossip_at = now + self.rules.gossip_s
+        self._announce_at = now + self.rules.announce_s
+        out = self.refresh(now)
+        guests = self.room.members[: self.rules.announce_max] if self.room else ()
+        others = dict.fromkeys([*(guest.user_id for guest in guests), *self.members])
+        out += [self.listen(user_id) for user_id in others if user_id != self.me.user_id]
+        for user_id, member in self.members.items():
+            if member.info.lease:
+                lease = member.info.lease
+                out.append(
+                    f.WatchLease(call_id=self.call_id, user_id=user_id, lease=lease, key=self.facts.key)
+                )
+        return [*out, *self.connect_all(now)]
+
+    def adopt(self, call: Call, lease: str, network_ms: int, now: float) -> list[cf.Effect]:
+        """Takes over a 1:1 call with its connection, sources and recordings (no media is interrupted)."""
+        assert call.path is not None
+        assert call.peer_device is not None
+        self.state, self.rung, self._stale_at = State.JOINED, True, None
+        self.owner, self.opened, self.recordings = call.owner, call.opened, call.recordings
+        self.lease, self.joined_at, self.started_ms = lease, now, call.started_ms
+        self.network_offset_ms = network_ms - self.facts.at_ms(now)
+        self._enlist(network_ms)
+        user_id = call.facts.peer_id
+        info = MemberInfo(pub=call.peer_pub, device=call.peer_device, joined_at=network_ms, at=network_ms)
+        self.roster.merge(info)
+        member = Member(call.peer, info, now + self.rules.lease_s, call.path, call.peer_epoch)
+        member.met = member.shown = True
+        self.members[user_id] = member
+        self.presence.expect(user_id, now)
+        if not call.path.down:
+            self.presence.hear(user_id, now)
+        self.planner.follow(2, now)
+        return [
+            self.listen(user_id),
+            *self._settle_in(now),
+        ]
+
+    def move(self, trigger: Trigger, reason: EndReason, now: float) -> list[cf.Effect]:
+        """A transition of the table that takes our user out, or keeps it out."""
+        decision = decide(self.state, trigger)
+        if not isinstance(decision, State):
+            return []
+        old, self.state = self.state, decision
+        self._ring_until = None
+        moved = cf.Moved(
+            call_id=self.call_id, old=old.value, new=decision.value, cause=trigger.value, reason=reason.value
+        )
+        out: list[cf.Effect] = [moved]
+        if old is State.JOINED:
+            out += self._depart(reason, now)
+        if decision is State.ENDED:
+            self._stale_at, self._forget_at = None, now + self.rules.ended_ttl_s
+        if old in (State.JOINED, State.RINGING):
+            self.reason, self.ended_ms = reason, self.facts.at_ms(now)
+            self.me.state = ParticipantState.DISCONNECTED
+            out += [self.state_change(), self._line(reason)]
+        return out
+
+    def _depart(self, reason: EndReason, now: float) -> list[cf.Effect]:
+        """Says goodbye to everybody, closes everything, and leaves word in the lease."""
+        goodbye = ReasonBody(reason=reason.value)
+        out: list[cf.Effect] = [self.say(user_id, Kind.END, goodbye) for user_id in self.members]
+        for user_id, member in self.members.items():
+            if member.path is not None:
+                member.path.close()
+                member.path, member.met, member.shown = None, False, False
+            out.append(f.UnwatchLease(call_id=self.call_id, user_id=user_id))
+        info = self.my_info
+        if info is not None:
+            gone = MemberInfo(
+                pub=info.pub, device=info.device, lease=info.lease, joined_at=info.joined_at,
+                at=max(info.at + 1, self.network_ms(now)), left=True,
+            )  # fmt: skip
+            self.roster.merge(gone)
+            out.append(f.PutLease(call_id=self.call_id, info=gone, key=self.facts.key))
+        out += [cf.CloseCall(call_id=self.call_id), cf.LeaveSession(call_id=self.call_id)]
+        self.opened, self.lease, self._alone_since = False, "", None
+        self._lease_at = self._announce_at = self._gossip_at = None
+        self._stale_at = now + self.rules.stale_s
+        self.me.left_ms = self.facts.at_ms(now)
+        return out
+
+    def state_change(self) -> cf.Effect:
+        data = CallStateChange(call_id=self.call_id, state=self.shown, reason=self.reason)
+        return self.notify("aleph:callStateChange", data)
+
+    def _line(self, reason: EndReason) -> cf.Effect:
+        outgoing = self.facts.initiator_id == self.me.user_id
+        assert self.ended_ms is not None
+        record = CallRecord(
+            call_id=self.call_id,
+            type=self.facts.call_type,
+            direction=CallDirection.OUTGOING if outgoing else CallDirection.INCOMING,
+            initiator_id=self.facts.initiator_id,
+            participants=self.participants(),
+            room_id=self.facts.room_id,
+            domain_id=self.facts.domain_id,
+            created_at=self.facts.created_ms,
+            started_at=self.started_ms,
+            ended_at=self.ended_ms,
+            end_reason=reason,
+        )
+        return cf.CallEnded(call_id=self.call_id, record=record)
+
+    def wrong(self, what: str) -> LocalError:
+        return LocalError(
+            f"cannot {what}: the conference is {self.shown.value}",
+            code=Code.CALL_WRONG_STATE,
+            details={"callId": self.call_id, "state": self.shown.value},
+        )
+
+    def network_ms(self, now: float) -> int:
+        return self.facts.network_ms(now, self.network_offset_ms)
+
+    def refresh(self, now: float) -> list[cf.Effect]:
+        self._lease_at = now + self.rules.refresh_s
+        info = self.my_info
+        if info is None:
+            return []
+        info = msgspec.structs.replace(info, at=max(info.at, self.network_ms(now)))
+        self.roster.merge(info)
+        return [f.PutLease(call_id=self.call_id, info=info, key=self.facts.key)]
+
+    def announce(self, now: float, *, ring: bool) -> list[cf.Effect]:
+        """To every member of the room that is not in, by the one who is in for longest (K01)."""
+        self._announce_at = now + self.rules.announce_s
+        first = next((user_id for user_id, _ in self.present(now)), None)
+        if self.room is None or first != self.me.user_id:
+            return []
+        absent = [guest for guest in self.room.members if self._is_absent(guest.user_id)]
+        return [self.announcement(guest.user_id, ring=ring) for guest in absent[: self.rules.announce_max]]
+
+    def announcement(self, user_id: str, *, ring: bool, kind: Kind = Kind.ANNOUNCE) -> cf.SendSignal:
+        """What somebody needs to know to look at it and to join."""
+        facts = self.facts
+        body = AnnounceBody(
+            call_type=facts.call_type.value,
+            session=facts.session,
+            key=facts.key,
+            nonce=facts.nonce,
+            display_name=self.me.display_name,
+            created_at=facts.created_at,
+            ring=ring,
+            members=[info for info in self.roster.all() if not info.left][: 2 * self.limit],
+        )
+        return cf.SendSignal(
+            call_id=self.call_id,
+            user_id=user_id,
+            device=None,
+            kind=kind,
+            body=body,
+            gen=0,
+            session=None,
+            ttl_s=self.rules.signal_ttl_s,
+            room_id=facts.room_id,
+            domain_id=facts.domain_id,
+        )
+
+    def _is_absent(self, user_id: str) -> bool:
+        return user_id not in (self.me.user_id, *self.members) and not self.refuses(user_id)
+
+    def refuses(self, user_id: str) -> bool:
+        """Whether somebody has no place here: removed by a moderator, or kept out by our own copy (S21)."""
+        return user_id in self.removed or self._place.refusal(user_id) is not None
+
+    def connect_all(self, now: float) -> list[cf.Effect]:
+        return self.connect(now) if self.joined else []
