@@ -63,3 +63,11 @@ def test_a_path_is_replaced_a_line_muted_and_a_call_ended(seen: dict[str, Any]) 
     for stats in (called["measured"], called["summary"]):
         assert 0 <= stats["rttMs"] < 1000
     assert seen["calls"]["ended"] == "remote-hangup"
+
+
+@pytest.mark.real_peer("chromium")
+@pytest.mark.timeout(DEADLINE_S + 30)
+def test_both_owners_of_media_meet_in_one_conference(seen: dict[str, Any]) -> None:
+    for peers in seen["meets"]:
+        assert len(peers) == 2
+        assert all(peer["video"]["framesDecoded"] > 10 for peer in peers)

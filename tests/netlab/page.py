@@ -77,9 +77,9 @@ const use = async (callId) => {
   await peers.setTrack(callId, 'audio', sound);
   await peers.setTrack(callId, 'video', picture);
 };
-link.on('aleph:callOffer', async ({callId}) => {
+link.on('aleph:callOffer', async ({callId, roomId}) => {
   await use(callId);
-  await link.invoke('call:accept', {callId});
+  await link.invoke(roomId ? 'conference:join' : 'call:accept', {callId});
 });
 link.on('aleph:mediaStateChange', ({userId}) => {
   if (userId === USER_ID) say('enabled', {audio: sound.enabled, video: picture.enabled});
