@@ -50,6 +50,11 @@ class Conduct(CallData):
             self.say(step.kind, step.body, gen=step.gen) if isinstance(step, Say) else step for step in steps
         ]
 
+    def join_session(self) -> f.Effect:
+        """Read what the peer says about this call."""
+        facts = self.facts
+        return f.JoinSession(call_id=facts.call_id, session=facts.session, user_id=facts.peer_id)
+
     def dial(self, now: float) -> list[f.Effect]:
         opened = self.open_call()
         if not self.facts.offered:
@@ -178,7 +183,8 @@ class Conduct(CallData):
             self.me.lines = frozenset()
         if event.kinds is not None:
             self.me.lines &= event.kinds
-        return [self.open_call(), self.open_peer()]
+        join = [] if self.facts.contact else [self.join_session()]
+        return [*join, self.open_call(), self.open_peer()]
 
     def _described(self, event: e.LocalDescription, now: float) -> list[f.Effect]:
         theirs, self.offer = self.offer, None

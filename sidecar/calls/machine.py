@@ -32,13 +32,12 @@ class Call(Conduct):
         """The first effects: of an outgoing call, or with ``invitation`` of an incoming one."""
         facts = self.facts
         self._set_deadline(now)
-        joined = f.JoinSession(call_id=facts.call_id, session=facts.session, user_id=facts.peer_id)
         moved = f.Moved(call_id=facts.call_id, old="none", new=self.state.value, cause="begin")
-        out: list[f.Effect] = [moved, joined]
         if invitation is None:
-            return [*out, *self.dial(now), self.state_change()]
+            return [moved, self.join_session(), *self.dial(now), self.state_change()]
         self.invited(invitation)
-        return out
+        # A relay sees who reads a session: a stranger's is read when our user takes the call, not before.
+        return [moved, self.join_session()] if facts.contact else [moved]
 
     def handle(self, event: e.Event | None, now: float) -> list[f.Effect]:
         """Takes one event, or None when the deadline has passed.

@@ -120,7 +120,6 @@ class Audience(Seat):
         if not self.admitted(event.user_id, self.limit, now):
             told = self.announcement(event.user_id, ring=False)
             return [*out, told, *self.gone(event.user_id, EndReason.POLICY_DENIED, now)]
-        self._gossip_at = now  # who asked for it may be the only one who has heard of the new member
         return [*out, *self.offered(event, body, now), *self.obey_limit(now)]
 
     def obey_limit(self, now: float) -> list[cf.Effect]:

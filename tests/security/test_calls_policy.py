@@ -134,6 +134,8 @@ async def test_S22_a_stranger_gets_neither_candidates_nor_words_before_our_user_
     assert bob.events("callOffer") == []
     assert bob.said == 0
     assert bob.media.opened() == []
+    watching = {soul for soul in street.graph.watched() if soul.startswith("calls/s/")}
+    assert [len(street.graph.watchers[soul]) for soul in watching] == [1]  # the caller
     assert mallory.media.connections() == set()  # an invitation of a stranger carries no offer
     assert await bob("call:list-active") == []  # nothing rings
     await bob("call:accept", callId=call_id)
