@@ -52,7 +52,7 @@ class Conduct(CallData):
 
     def join_session(self) -> f.Effect:
         """Read what the peer says about this call."""
-        facts = self.facts
+        facts, self.reads = self.facts, True
         return f.JoinSession(call_id=facts.call_id, session=facts.session, user_id=facts.peer_id)
 
     def dial(self, now: float) -> list[f.Effect]:

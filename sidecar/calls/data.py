@@ -55,6 +55,8 @@ class CallData(OwnMedia):
         self.devices_met: set[str] = set()
         self.devices_busy: set[str] = set()
         self.reached = False
+        self.reads = False
+        """Whether the peer's words in the session of this call are read."""
         self.started_ms: int | None = None
         self.ended_ms: int | None = None
         self.farewell: Kind | None = None

@@ -157,7 +157,8 @@ class Switchboard:
         out = call.handle(event, now)
         if call.ended and self._live.pop(call.facts.call_id, None) is not None:
             self._keep(call, now)
-            self._leaving.append((now + self.rules.linger_s, call.facts.call_id))
+            if call.reads:
+                self._leaving.append((now + self.rules.linger_s, call.facts.call_id))
             if len(self._leaving) > self.rules.ended_max:
                 out.append(f.LeaveSession(call_id=self._leaving.popleft()[1]))
         return out
