@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from sidecar.calls import effects as cf
 from sidecar.calls import events as ce
 from sidecar.errors import RemoteError
@@ -13,6 +15,7 @@ from sidecar.trust.names import claimed
 from . import events as e
 from .facts import Room
 from .ids import proves
+from .roster import rank
 from .seat import Seat
 from .table import State, Trigger
 
@@ -120,7 +123,19 @@ class Audience(Seat):
         if not self.admitted(event.user_id, self.limit, now):
             told = self.announcement(event.user_id, ring=False)
             return [*out, told, *self.gone(event.user_id, EndReason.POLICY_DENIED, now)]
-        return [*out, *self.offered(event, body, now), *self.obey_limit(now)]
+        self._gossip_at = now  # who asked for it may be the only one who has heard of the new member
+        told_now = self._introduce(event.user_id)
+        return [*out, *told_now, *self.offered(event, body, now), *self.obey_limit(now)]
+
+    def _introduce(self, user_id: str) -> list[cf.Effect]:
+        """Who joins may not have heard of those who joined a moment before, and gossip does not reach a page
+        that has its own media (D7). So the most senior member tells whoever has to offer to them."""
+        mine = self.my_info
+        ranks = {other: rank(other, member.info) for other, member in self.members.items()}
+        if mine is None or len(ranks) < 2 or min(ranks.values()) < rank(self.me.user_id, mine):
+            return []
+        later = [other for other, place in ranks.items() if place >= ranks[user_id]]
+        return [self.announcement(other, ring=False) for other in later]
 
     def obey_limit(self, now: float) -> list[cf.Effect]:
         """Of two that took the last place at once the later one leaves; later members are let go (K10)."""
@@ -141,24 +156,17 @@ class Audience(Seat):
                 change = CallStateChange(call_id=self.call_id, state=self.shown, participant=person.view())
                 return [self.notify("aleph:callStateChange", change)]
             return []
-        info = self.roster.get(event.user_id)
-        if signal.kind is not Kind.END or info is None or info.device != (signal.sender.device or ""):
+        device = signal.sender.device or ""
+        info = next((info for info in self.roster.of(event.user_id) if info.device == device), None)
+        if signal.kind is not Kind.END or info is None:
             return []
-        gone = MemberInfo(
-            pub=info.pub, device=info.device, lease=info.lease, joined_at=info.joined_at,
-            at=max(info.at + 1, signal.issued_at_ms), left=True,
-        )  # fmt: skip
+        gone = msgspec.structs.replace(info, at=max(info.at + 1, signal.issued_at_ms), left=True)
         return self.learn(gone, event.user_id, event.network_ms, now)
 
     def take_out(self, user_id: str, now: float) -> list[cf.Effect]:
         self.removed.add(user_id)
-        info = self.roster.get(user_id)
-        if info is not None:
-            gone = MemberInfo(
-                pub=info.pub, device=info.device, lease=info.lease, joined_at=info.joined_at,
-                at=info.at + 1, left=True,
-            )  # fmt: skip
-            self.roster.merge(gone)
+        for info in self.roster.of(user_id):
+            self.roster.merge(msgspec.structs.replace(info, at=info.at + 1, left=True))
         return self.gone(user_id, EndReason.POLICY_DENIED, now)
 
     def _told_to_remove(self, by: str, target: str, now: float) -> list[cf.Effect]:

@@ -168,11 +168,19 @@ class Crowd(OwnMedia):
             self.invited.pop(user_id, None)
         elif name and not member.person.display_name:
             member.person.display_name = claimed(name)
+        out = self._follow(member, now) if member.info.device != info.device else []
         moved = member.info.lease != info.lease or member.path is None
         member.info, member.until = info, max(member.until, until)
         watch = f.WatchLease(call_id=self.call_id, user_id=user_id, lease=info.lease, key=self.facts.key)
         heard = [self.listen(user_id)] if self.my_info is not None and member.path is None else []
-        return [*heard, *([watch] if moved and info.lease else [])]
+        return [*out, *heard, *([watch] if moved and info.lease else [])]
+
+    def _follow(self, member: Member, now: float) -> list[cf.Effect]:
+        """A member has gone on to another device: nothing connects us with that one yet."""
+        steps = member.path.close() if member.path else []
+        member.path, member.met, member.epoch = None, False, None
+        self.presence.miss(member.user_id, now)
+        return [step for step in steps if isinstance(step, cf.Effect)]
 
     def connect(self, now: float) -> list[cf.Effect]:
         """Offers to everybody who was there before us; the others will offer to us."""

@@ -230,10 +230,7 @@ class Seat(Crowd):
             out.append(f.UnwatchLease(call_id=self.call_id, user_id=user_id))
         info = self.my_info
         if info is not None:
-            gone = MemberInfo(
-                pub=info.pub, device=info.device, lease=info.lease, joined_at=info.joined_at,
-                at=max(info.at + 1, self.network_ms(now)), left=True,
-            )  # fmt: skip
+            gone = msgspec.structs.replace(info, at=max(info.at + 1, self.network_ms(now)), left=True)
             self.roster.merge(gone)
             out.append(f.PutLease(call_id=self.call_id, info=gone, key=self.facts.key))
         out += [cf.CloseCall(call_id=self.call_id), cf.LeaveSession(call_id=self.call_id)]
