@@ -120,7 +120,7 @@ async def test_c18_an_invitation_that_is_still_alive_does_not_ring_again_after_k
             await again.log.wait(
                 lambda line: line.get("msg") == "signal dropped" and line["reason"] == "replay"
             )
-            assert heard(again) == []
+            assert set(heard(again)) <= {"aleph:callSummary"}  # of the call that was cut off
             assert await again.call("call:list-active") == []
 
 
