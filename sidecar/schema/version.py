@@ -3,4 +3,4 @@
 from typing import Final
 
 PROTOCOL: Final = 1
-SCHEMA_SHA256: Final = "7c304d5fe517fc7b8939c8ff6feb63d548198f150bd72b676b8ee90bdf4d1d1f"
+SCHEMA_SHA256: Final = "7c75009c8e57a5945edfdb0346ed4d123a24692f4c8804055ee38b2f9e4e9728"
