@@ -20,6 +20,7 @@ from sidecar.app.channels import social
 from sidecar.app.channels.call import CallChannels
 from sidecar.app.channels.conference import ConferenceChannels
 from sidecar.app.device_file import DeviceFile
+from sidecar.app.services.control_link import ControlLink
 from sidecar.app.services.signaling import SignalingService
 from sidecar.app.services.social import SocialChange, SocialService
 from sidecar.conference.hall import Self
@@ -136,11 +137,13 @@ class Home:
             on_change=self._social_changed,
             log=log.get("trust"),
         )
+        control = ControlLink(lambda note: self.calling.media.send(note), clock=clock, counters=self.counters)
         self.signaling = SignalingService(
             graph,
             me,
             DeviceFile.inside(str(folder), random),
             state,
+            control=control,
             memory=self.trust,
             clock=clock,
             random=random,
@@ -155,6 +158,7 @@ class Home:
             social=state,
             media=self.media,
             signaling=self.signaling,
+            control=control,
             graph=graph,
             hub=self.hub,
             history=self.history,
@@ -276,7 +280,7 @@ class Street:
         for _ in range(round(seconds)):
             self.clock.advance(1)
             for home in self.homes:
-                home.signaling.knock_again()
+                home.signaling.delivery.tick()
                 home.calling.calls._on_timer()
             await settle()
 

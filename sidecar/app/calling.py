@@ -11,6 +11,7 @@ from sidecar.app.services.call_effects import Archive, Journal, Signaling
 from sidecar.app.services.call_media import CallMedia
 from sidecar.app.services.calls import CallsService
 from sidecar.app.services.conferences import ConferenceService, Graph
+from sidecar.app.services.control_link import ControlLink
 from sidecar.app.services.media_owners import Media, MediaOwners
 from sidecar.app.services.meetings import Meetings
 from sidecar.app.services.policy import Policy
@@ -24,7 +25,7 @@ from sidecar.conference.hall import Hall, Self
 from sidecar.conference.rules import ConferenceRules
 from sidecar.config import Config
 from sidecar.ipc.registry import Client
-from sidecar.media.messages import Event
+from sidecar.media.messages import Event, PeerConnected
 from sidecar.schema import EndReason
 from sidecar.trust.social import SocialState
 
@@ -41,6 +42,7 @@ class Calling:
         social: SocialState,
         media: Media,
         signaling: Signaling,
+        control: ControlLink,
         graph: Graph,
         hub: Hub,
         history: Archive,
@@ -54,6 +56,7 @@ class Calling:
         ``on_media_event`` of this class, what front ends tell of theirs goes to the ``on_media_event`` here.
         """
         self._social = social
+        self._control = control
         policy = Policy(social, me.user_id)
         board = Switchboard(
             settings.rules(config), me.user_id, social.self_name, public_key=me.pub, device=me.device
@@ -70,7 +73,13 @@ class Calling:
         )
         self.media = MediaOwners(media, self.renderers)
         self.conferences = ConferenceService(
-            graph, self.media, self._tell, clock=clock, random=random, log=log.get("conferences")
+            graph,
+            self.media,
+            control,
+            self._tell,
+            clock=clock,
+            random=random,
+            log=log.get("conferences"),
         )
         self.calls = CallsService(
             Exchange(board, self.hall, lambda _: self.conferences.new_lease()),
@@ -118,8 +127,10 @@ class Calling:
         self.calls.on_social_change(change.blocked)
 
     def on_media_event(self, event: Event) -> None:
-        """An event of the media process."""
-        self.conferences.on_media_event(event)
+        """An event of media, whoever owns them."""
+        paged = isinstance(event, PeerConnected) and event.peer.call_id in self.renderers
+        if not paged:  # no note finds its way through a page
+            self._control.on_media_event(event)
         self.calls.on_media_event(event)
         self.call_media.on_media_event(event)
 

@@ -24,6 +24,7 @@ from sidecar.app.handshake import Handshake
 from sidecar.app.identity_file import create_identity
 from sidecar.app.lifeline import Lifeline
 from sidecar.app.remains import Remains
+from sidecar.app.services.control_link import ControlLink
 from sidecar.app.services.graph import GraphService
 from sidecar.app.services.media import MediaService
 from sidecar.app.services.signaling import SignalingService
@@ -41,6 +42,7 @@ from sidecar.ipc.events import EventHub
 from sidecar.ipc.registry import Registry
 from sidecar.ipc.zmq_server import ZmqServer
 from sidecar.media.messages import Event as MediaEvent
+from sidecar.media.messages import SendControl
 from sidecar.schema import KeyChanged, SelfInfo
 from sidecar.signaling.messages import Incoming
 from sidecar.trust.pins import KeyChange
@@ -115,11 +117,13 @@ class Node:
             on_change=self._on_social_change,
             log=log.get("trust"),
         )
+        control = ControlLink(self._say, clock=self._clock, counters=self.counters)
         self._signaling = SignalingService(
             self._graph.client,
             self._identity,
             DeviceFile.inside(place.data_dir, self._random),
             self._social.state,
+            control=control,
             memory=self._trust,
             clock=self._clock,
             random=self._random,
@@ -135,6 +139,7 @@ class Node:
             social=self._social.state,
             media=self._media,
             signaling=self._signaling,
+            control=control,
             graph=self._graph.client,
             hub=self._hub,
             history=self._remains.summaries,
@@ -186,6 +191,9 @@ class Node:
 
     def _on_signal(self, incoming: Incoming) -> None:
         self._calls.on_signal(incoming)
+
+    def _say(self, note: SendControl) -> None:
+        self._calling.media.send(note)
 
     def _on_slept(self, for_s: float) -> None:
         self._calls.slept(for_s)

@@ -17,6 +17,7 @@ from sidecar.errors import RemoteError
 from sidecar.signaling import payload, sealing
 from sidecar.signaling.limits import Limits
 from sidecar.signaling.messages import Incoming, InviteBody, Kind, Signal
+from sidecar.signaling.parking import Parked, Parking
 from sidecar.signaling.sealing import OnEnvelope
 from sidecar.trust import envelope, pairwise, seal
 from sidecar.trust.boxkeys import BoxKey
@@ -94,6 +95,7 @@ class Inbox:
         self._box_keys: tuple[BoxKey, ...] = ()
         self._seen: OrderedDict[tuple[PlaceKind | None, str, str], None] = OrderedDict()
         self._generations: OrderedDict[tuple[str, str, str], tuple[str, int, int]] = OrderedDict()
+        self._parking = Parking(self._limits, lambda: on_drop("kid"))
 
     def set_box_keys(self, keys: Iterable[BoxKey]) -> None:
         """The private halves that open leaves from now on, the identity's own included."""
@@ -110,15 +112,35 @@ class Inbox:
     def receive(self, place: Place, key: str, value: str, now_ms: int, now_s: float) -> Incoming | None:
         """The signal in a leaf, or None if it is a duplicate or fails a check. Never raises.
 
-        ``now_ms`` is network time, ``now_s`` monotonic.
+        ``now_ms`` is network time, ``now_s`` monotonic. A leaf of a session of which nobody whom we know
+        there can be the writer is parked.
         """
-        if (place.kind, place.name, key) in self._seen or (None, "", key) in self._seen:
+        return self._received(place, Parked(key, value, now_s), now_ms, now_s)
+
+    def receive_parked(self, place: Place, now_ms: int, now_s: float) -> list[Incoming]:
+        """The signals in what is parked of a session, now that its place names more users."""
+        waiting = self._parking.take(place.name, now_s)
+        return list(filter(None, [self._received(place, leaf, now_ms, now_s) for leaf in waiting]))
+
+    def forget_parked(self, name: str) -> None:
+        """The session of this place is read no more."""
+        self._parking.drop(name)
+
+    def judged(self, place: Place, key: str) -> bool:
+        """Whether a leaf has been taken or refused for good: told again, it is a duplicate."""
+        return (place.kind, place.name, key) in self._seen
+
+    def _received(self, place: Place, leaf: Parked, now_ms: int, now_s: float) -> Incoming | None:
+        if self.judged(place, leaf.key) or (None, "", leaf.key) in self._seen:
             self._on_drop("duplicate")
             return None
         try:
-            return self._checked(place, key, value, now_ms, now_s)
+            return self._checked(place, leaf.key, leaf.value, now_ms, now_s)
         except RemoteError as dropped:
-            self._on_drop(dropped.reason)
+            if dropped.reason == "kid" and place.kind is PlaceKind.SESSION:
+                self._parking.put(place.name, leaf, now_s)
+            else:
+                self._on_drop(dropped.reason)
             return None
 
     def _checked(self, place: Place, key: str, value: str, now_ms: int, now_s: float) -> Incoming:

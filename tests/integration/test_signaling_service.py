@@ -146,7 +146,7 @@ async def test_a_contact_that_does_not_know_us_hears_the_second_knock(world: Wor
     await settle()
     assert bob.arrived.empty()
     world.clock.advance(3)
-    alice.service.knock_again()
+    alice.service.delivery.tick()
     rung = await bob.next()
     assert not rung.contact
     assert isinstance(rung.signal.body, InviteBody)
@@ -159,7 +159,7 @@ async def test_the_second_knock_of_a_contact_has_the_same_call_id(world: World) 
     alice = await world.node(ALICE, BOB)
     await alice.invites(BOB)
     world.clock.advance(3)
-    alice.service.knock_again()
+    alice.service.delivery.tick()
     await settle()
     bob = await world.node(BOB, ALICE)
     one, two = await bob.next(), await bob.next()
@@ -175,7 +175,7 @@ async def test_a_receipt_ends_the_wait_for_a_second_knock(world: World) -> None:
     await bob.next()
     assert (await alice.next()).signal.kind is Kind.RECEIPT
     world.clock.advance(10)
-    alice.service.knock_again()
+    alice.service.delivery.tick()
     await settle()
     assert not any(leaves for soul, leaves in world.graph.souls.items() if soul.startswith("calls/inbox/"))
 

@@ -75,7 +75,7 @@ async def test_one_who_is_removed_or_blocked_is_listened_to_no_longer(world: Wor
     )  # Alice's of Bob
     await alice.invites(BOB)
     world.clock.advance(3)
-    alice.service.knock_again()
+    alice.service.delivery.tick()
     await settle()
     if way == "removed":
         assert not (await bob.next()).contact
@@ -107,7 +107,7 @@ async def test_c18_an_invitation_that_rang_does_not_ring_again_after_a_restart(w
     world.clock.advance(3)
     await bob.service.stop()  # before its receipt was seen: the second knock comes
     again = await world.node(BOB, ALICE, trust=trust)
-    alice.service.knock_again()
+    alice.service.delivery.tick()
     await settle()
     assert again.arrived.empty()
     await alice.invites(BOB, call_id="call_2")

@@ -99,7 +99,7 @@ async def test_C18_the_other_form_of_an_invitation_is_as_old_as_the_first(lives:
     await first.next()
     await first.service.stop()
     lives.alice.clock.advance(4)
-    lives.alice.service.knock_again()
+    lives.alice.service.delivery.tick()
     await turn()
     assert lives.graph.souls[strangers]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated, Any, Protocol
@@ -11,6 +11,7 @@ from typing import Annotated, Any, Protocol
 import msgspec
 from msgspec import Meta
 
+from sidecar.app.services.control_link import ControlLink
 from sidecar.calls import events as ce
 from sidecar.calls.effects import Effect
 from sidecar.clock import Clock, Random
@@ -26,8 +27,6 @@ from sidecar.signaling.messages import MemberInfo
 GOSSIP = "gossip"
 """Name of our notes on the control channel."""
 PUT_WITHIN_S = 8.0
-CONNECTIONS_MAX = 256
-"""Connections whose newest generation is kept in mind: no node has as many at once."""
 
 
 class Graph(Protocol):
@@ -57,6 +56,7 @@ class ConferenceService:
         self,
         graph: Graph,
         media: Media,
+        control: ControlLink,
         tell: Callable[[ce.Event], None],
         *,
         clock: Clock,
@@ -65,6 +65,7 @@ class ConferenceService:
     ) -> None:
         self._graph = graph
         self._media = media
+        self._control = control
         self._tell = tell
         self._clock = clock
         self._random = random
@@ -73,8 +74,6 @@ class ConferenceService:
         """Pairs of the leases that are ours, by public key."""
         self._unused: set[str] = set()
         self._watches: dict[tuple[str, str], Callable[[], None]] = {}
-        self._gens: OrderedDict[tuple[str, str], int] = OrderedDict()
-        """The connection that carries, by call and user."""
         self._tasks: set[asyncio.Task[None]] = set()
         self.dropped: Counter[str] = Counter()
         self.performers: Mapping[type[Effect], Callable[[Any], None]] = {
@@ -84,6 +83,7 @@ class ConferenceService:
             f.SendGossip: self._gossip,
             f.SetSendPlan: self._plan,
         }
+        control.listen(GOSSIP, self._heard)
 
     @contextmanager
     def lease(self) -> Iterator[str]:
@@ -102,17 +102,6 @@ class ConferenceService:
         pair = sea.make_pair(self._random)
         self._spaces[pair["pub"]] = pair
         return pair["pub"]
-
-    def on_media_event(self, event: m.Event) -> None:
-        """Follows which connection carries, and takes what members say over it."""
-        match event:
-            case m.PeerConnected(peer=peer):
-                self._gens[peer.call_id, peer.user_id] = peer.gen
-                self._gens.move_to_end((peer.call_id, peer.user_id))
-                if len(self._gens) > CONNECTIONS_MAX:
-                    self._gens.popitem(last=False)
-            case m.ControlHeard(peer=peer, name=name, data=data) if name == GOSSIP:
-                self._heard(peer, data)
 
     async def close(self, within_s: float) -> None:
         """Waits for the last leases to be taken, but not for long."""
@@ -182,12 +171,10 @@ class ConferenceService:
     # --- control channels ----------------------------------------------------------------------------------
 
     def _gossip(self, effect: f.SendGossip) -> None:
-        gen = self._gens.get((effect.call_id, effect.user_id))
-        if gen is None:
-            return
-        peer = m.PeerRef(call_id=effect.call_id, user_id=effect.user_id, gen=gen)
-        data = msgspec.to_builtins(_Gossip(effect.ages_ms, effect.members))
-        self._media.send(m.SendControl(peer=peer, name=GOSSIP, data=data))
+        channel = self._control.channel(effect.call_id, effect.user_id)
+        if channel is not None:
+            data = msgspec.to_builtins(_Gossip(effect.ages_ms, effect.members))
+            self._control.say(channel, GOSSIP, data)
 
     def _heard(self, peer: m.PeerRef, data: dict[str, Any]) -> None:
         try:
