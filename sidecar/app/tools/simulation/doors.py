@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
@@ -14,6 +15,7 @@ from sidecar.signaling.messages import Incoming, InviteBody, Kind, Party, Signal
 
 from .accounts import Account, Owner
 from .graph import Graph
+from .network import Agenda
 
 OnSignal = Callable[[Incoming], None]
 
@@ -28,6 +30,15 @@ class Door(Protocol):
     def send(self, effect: cf.SendSignal, near: str | None) -> None: ...
 
 
+@dataclass
+class _Session:
+    """The soul of a call: who is heard there, and what others said before they were to be heard."""
+
+    soul: str
+    users: set[str] = field(default_factory=set)
+    early: list[Signal] = field(default_factory=list)
+
+
 class PlainDoor:
     """Signals as they are, in one inbox per user and one soul per session."""
 
@@ -37,6 +48,7 @@ class PlainDoor:
         users: Mapping[str, Account],
         graph: Graph,
         *,
+        agenda: Agenda,
         random: Random,
         counts: Counter[str],
         on_signal: OnSignal,
@@ -44,11 +56,11 @@ class PlainDoor:
         self._owner = owner
         self._users = users
         self._graph = graph
+        self._agenda = agenda
         self._random = random
         self._counts = counts
         self._on_signal = on_signal
-        self._sessions: dict[str, tuple[str, set[str]]] = {}
-        """Soul and allowed users, by call."""
+        self._sessions: dict[str, _Session] = {}
         self._seq = 0
 
     def open(self) -> None:
@@ -56,17 +68,24 @@ class PlainDoor:
         self._graph.watch(self._owner.name, f"inbox/{self._owner.account.user_id}", self._in_inbox)
 
     def join(self, call_id: str, session: str, user_id: str) -> None:
-        """Reads a session, and takes what this user writes there."""
-        if call_id in self._sessions:
-            self._sessions[call_id][1].add(user_id)
-            return
+        """Reads a session, and takes what this user writes there; a call that has grown has another one."""
         soul = f"session/{session}"
-        self._sessions[call_id] = (soul, {user_id})
-        self._graph.watch(self._owner.name, soul, partial(self._in_session, call_id))
+        if call_id in self._sessions and self._sessions[call_id].soul != soul:
+            self.leave(call_id)
+        if call_id not in self._sessions:
+            self._sessions[call_id] = _Session(soul)
+            self._graph.watch(self._owner.name, soul, partial(self._in_session, call_id))
+        joined = self._sessions[call_id]
+        if user_id not in joined.users:
+            joined.users.add(user_id)
+            early, joined.early = joined.early, []
+            for signal in early:
+                self._agenda.at(self._agenda.now, partial(self._in_session, call_id, signal.nonce, signal))
 
     def leave(self, call_id: str) -> None:
-        soul, _ = self._sessions.pop(call_id, ("", set()))
-        self._graph.unwatch(self._owner.name, soul)
+        joined = self._sessions.pop(call_id, None)
+        if joined is not None:
+            self._graph.unwatch(self._owner.name, joined.soul)
 
     def close(self) -> None:
         """The process is gone; nothing is planned here."""
@@ -95,18 +114,21 @@ class PlainDoor:
         self._graph.put(owner.name, soul, signal.nonce, signal, near)
 
     def _in_inbox(self, key: str, signal: Signal) -> None:
-        sender = self._sender(signal)
-        known = self._owner.account.social.contact(sender.user_id) is not None
-        if not known and not isinstance(signal.body, InviteBody):
+        sender, social = self._sender(signal), self._owner.account.social
+        room = social.room(signal.room_id) if signal.room_id is not None else None
+        announced = signal.kind is Kind.ANNOUNCE and room is not None and room.has(sender.user_id)
+        known = social.contact(sender.user_id) is not None
+        if not known and not announced and not isinstance(signal.body, InviteBody):
             self._counts["dropped place"] += 1
             return
         self._take(signal, sender)
 
     def _in_session(self, call_id: str, key: str, signal: Signal) -> None:
-        sender = self._sender(signal)
-        if sender.user_id in self._sessions[call_id][1]:
+        sender, joined = self._sender(signal), self._sessions.get(call_id)
+        if joined is not None and sender.user_id in joined.users:
             self._take(signal, sender)
-        else:
+        elif joined is not None:
+            joined.early.append(signal)
             self._counts["dropped kid"] += 1
 
     def _sender(self, signal: Signal) -> Account:

@@ -13,6 +13,9 @@ from random import Random
 
 from .broken import promise
 
+CALM_GRAPH_S = 4.0
+"""The slowest graph that is called calm; offer and answer fit into ``PathRules.build_s``."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preset:
@@ -30,8 +33,18 @@ class Preset:
     """The graph falls into two halves this often, 0 for never."""
 
     def calm(self) -> Preset:
-        """The same network on a day on which nothing goes wrong."""
-        return replace(self, loss=0.0, double=0.0, connects=1.0, breaks_per_minute=0.0, partition_every_s=0.0)
+        """The same network on a day on which nothing goes wrong: what two say to each other in turn through
+        the graph takes less than a connection has to come up, or no connection would be promised (M05)."""
+        slow, slowest = self.graph_s
+        return replace(
+            self,
+            graph_s=(min(slow, CALM_GRAPH_S), min(slowest, CALM_GRAPH_S)),
+            loss=0.0,
+            double=0.0,
+            connects=1.0,
+            breaks_per_minute=0.0,
+            partition_every_s=0.0,
+        )
 
 
 PRESETS = {

@@ -72,11 +72,11 @@ class Node:
 
     def _door(self) -> Door:
         shared = self.shared
-        kind = partial(SealedDoor, agenda=shared.agenda) if shared.sealed else PlainDoor
-        return kind(
+        return (SealedDoor if shared.sealed else PlainDoor)(
             self.owner,
             shared.users,
             shared.graph,
+            agenda=shared.agenda,
             random=shared.random,
             counts=shared.counts,
             on_signal=self._signal,

@@ -119,6 +119,7 @@ class Promises:
         if node.exchange.hall.get(call_id) is not None:
             self._conference_moved(node, life, effect)
             return
+        life.peers.setdefault(call_id, _peer(node, call_id))
         promise(before != ENDED, f"{node.name} moved {call_id} after its end")
         if effect.new != ENDED:
             return
@@ -135,8 +136,6 @@ class Promises:
 
     def _session(self, node: Node, life: Life, effect: cf.JoinSession) -> None:
         life.sessions.add(effect.call_id)
-        if node.exchange.hall.get(effect.call_id) is None:
-            life.peers[effect.call_id] = effect.user_id
 
     def _left(self, node: Node, life: Life, effect: cf.LeaveSession) -> None:
         conference = node.exchange.hall.get(effect.call_id) is not None
@@ -194,6 +193,12 @@ class Promises:
 
 def _lives(node: Node, life: Life, call_id: str) -> bool:
     return life.states.get(call_id) != ENDED and node.exchange.hall.get(call_id) is None
+
+
+def _peer(node: Node, call_id: str) -> str:
+    session = node.exchange.session(call_id)
+    assert session is not None, "a call that moves is there"
+    return next(person.user_id for person in session.participants if person.user_id != node.user_id)
 
 
 def _room_of(node: Node, event: e.Create | e.Join) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -21,6 +22,15 @@ from .accounts import Account, Owner, box_key, shared
 from .doors import OnSignal
 from .graph import Graph
 from .network import Agenda
+
+
+@dataclass
+class _Session:
+    """The soul of a call: who is heard there, and what lies there for others who may be heard later."""
+
+    soul: str
+    peers: dict[str, Peer] = field(default_factory=dict)
+    leaves: dict[str, Any] = field(default_factory=dict)
 
 
 class SealedDoor:
@@ -58,7 +68,7 @@ class SealedDoor:
         )
         self._inbox.set_box_keys((box_key(owner.device), boxkeys.of_identity(me.identity.seed)))
         self._souls: set[str] = set()
-        self._sessions: dict[str, tuple[str, dict[str, Peer]]] = {}
+        self._sessions: dict[str, _Session] = {}
         self._open = True
 
     def open(self) -> None:
@@ -87,16 +97,23 @@ class SealedDoor:
         return Peer(user_id, other.pub, shared(self._owner.account.identity.priv, other.pub))
 
     def join(self, call_id: str, session: str, user_id: str) -> None:
-        """Reads a session, and takes what this user writes there."""
+        """Reads a session, and takes what this user writes there; a call that has grown has another one."""
+        soul = layout.session_soul(session)
+        if call_id in self._sessions and self._sessions[call_id].soul != soul:
+            self.leave(call_id)
         if call_id not in self._sessions:
-            soul = layout.session_soul(session)
-            self._sessions[call_id] = (soul, {user_id: self._peer(user_id)})
+            self._sessions[call_id] = _Session(soul)
             self._graph.watch(self._owner.name, soul, partial(self._read_session, call_id))
-        self._sessions[call_id][1][user_id] = self._peer(user_id)
+        joined = self._sessions[call_id]
+        if user_id not in joined.peers:
+            joined.peers[user_id] = self._peer(user_id)
+            for key, value in joined.leaves.items():
+                self._agenda.at(self._agenda.now, partial(self._read_session, call_id, key, value))
 
     def leave(self, call_id: str) -> None:
-        soul, _ = self._sessions.pop(call_id, ("", {}))
-        self._graph.unwatch(self._owner.name, soul)
+        joined = self._sessions.pop(call_id, None)
+        if joined is not None:
+            self._graph.unwatch(self._owner.name, joined.soul)
 
     def close(self) -> None:
         """The process is gone."""
@@ -130,8 +147,10 @@ class SealedDoor:
             self._graph.put(self._owner.name, *leaf, near)
 
     def _read_session(self, call_id: str, key: str, value: Any) -> None:
-        peers = tuple(self._sessions[call_id][1].values())
-        self._read(Place(PlaceKind.SESSION, call_id, peers), key, value)
+        joined = self._sessions.get(call_id)
+        if joined is not None and self._open:
+            joined.leaves[key] = value
+            self._read(Place(PlaceKind.SESSION, call_id, tuple(joined.peers.values())), key, value)
 
     def _read(self, place: Place, key: str, value: Any) -> None:
         clock = self._owner.clock

@@ -76,9 +76,18 @@ def _one_story(shared: Shared, call_id: str, nodes: list[Node]) -> None:
         fits = _same(mine.reason, end.reason) or end.reason in ELSEWHERE
         promise(not told or fits, f"{call_id}: {mine.reason.value} here, {end.reason.value} at {node.name}")
     said = sorted(end.reason.value for end in theirs.values() if end.reason not in ELSEWHERE)
-    if mine.cause in FROM_PEER and said:
+    if mine.cause in FROM_PEER and said and not _is_forgotten(shared, call_id):
         fits = any(_same(EndReason(reason), mine.reason) for reason in said)
         promise(fits, f"{call_id}: {mine.reason.value} at {caller.name}, {said} at the others")
+
+
+def _is_forgotten(shared: Shared, call_id: str) -> bool:
+    """Whether a process that had this call is gone: it may have been the one that said why it ended."""
+    promises = shared.promises
+    dead = [node.name for node in shared.nodes.values() if node.dead]
+    return any(call_id in promises.lives[name].peers for name in dead) or any(
+        (name, call_id) in promises.known for name in shared.nodes
+    )
 
 
 def _same(one: EndReason, other: EndReason) -> bool:
@@ -105,13 +114,13 @@ def _one_roster(shared: Shared) -> None:
 def _apart(some: list[Node], others: list[Node]) -> bool:
     """Whether two conferences of a room may go on side by side.
 
-    Nobody can tell of the other, somebody was sent out, or all do not fit in one.
+    Somebody is deaf to somebody, was sent out of one of them, is in both, or all do not fit in one.
     """
     here, there = {node.user_id for node in some}, {node.user_id for node in others}
     rooms = some[0].shared.rooms.values()
     full = any(len(here | there) > (room.participants_max or len(here | there)) for room in rooms)
-    removed = any(here & _removed(two) or there & _removed(one) for one in some for two in others)
-    return full or removed or bool(here & there) or all(_strange(one, two) for one in some for two in others)
+    removed = (here | there) & {user for node in (*some, *others) for user in _removed(node)}
+    return full or bool(removed) or bool(here & there) or _deaf(some + others)
 
 
 def _removed(node: Node) -> set[str]:
@@ -121,26 +130,20 @@ def _removed(node: Node) -> set[str]:
 
 
 def _agreed(shared: Shared, call_id: str, nodes: list[Node]) -> str | None:
-    """Checks one conference; its room. Who has blocked a member is deaf to it and sees another roster, and
-    of two strangers nobody announces it to the other."""
-    users = sorted(node.user_id for node in nodes)
-    twice = len(users) - len(set(users))
-    promise(not twice or len(set(users)) == 1, f"two devices of one user are in {call_id[:12]}")
-    users = sorted(set(users))
-    deaf = any(one.owner.account.social.is_blocked(user) for one in nodes for user in users)
-    conference = None
-    for node in nodes:
-        conference = node.exchange.hall.get(call_id)
-        assert conference is not None
-        promise(deaf or len(users) <= conference.limit, f"{len(users)} are in {call_id[:12]}")
+    """Checks one conference; its room. Who has blocked a member is deaf to it and sees another roster."""
+    inside = sorted(node.user_id for node in nodes)
+    users = sorted(set(inside))
+    twice = len(users) < len(inside) and len(users) > 1
+    promise(not twice, f"two devices of one user are in {call_id[:12]}")
+    conferences = [conference for node in nodes if (conference := node.exchange.hall.get(call_id))]
+    for node, conference in [] if _deaf(nodes) else zip(nodes, conferences, strict=True):
+        promise(len(users) <= conference.limit, f"{len(users)} are in {call_id[:12]}")
         people = conference.session().participants
         seen = sorted(p.user_id for p in people if p.state is ParticipantState.CONNECTED)
-        unheard = {other.user_id for other in nodes if _strange(node, other)}
-        fits = set(seen) <= set(users) and set(users) - set(seen) <= unheard
-        promise(deaf or fits, f"{node.name} sees {seen} in {call_id[:12]}, there are {users}")
-    return conference.facts.room_id if conference else None
+        promise(seen == users, f"{node.name} sees {seen} in {call_id[:12]}, there are {users}")
+    return conferences[0].facts.room_id
 
 
-def _strange(one: Node, two: Node) -> bool:
-    """Whether what one of them announces does not reach the other."""
-    return any(a.owner.account.social.contact(b.user_id) is None for a, b in ((one, two), (two, one)))
+def _deaf(nodes: list[Node]) -> bool:
+    """Whether one of them has blocked another."""
+    return any(one.owner.account.social.is_blocked(two.user_id) for one in nodes for two in nodes)

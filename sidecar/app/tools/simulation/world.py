@@ -81,6 +81,12 @@ class World:
     def set_rooms(self, rooms: Mapping[str, Room]) -> None:
         """What every social copy says; before the nodes start."""
         self.shared.rooms = rooms
+        told = [
+            {"id": room.room_id, "name": room.room_id, "members": [guest.user_id for guest in room.members]}
+            for room in rooms.values()
+        ]
+        for account in self.shared.users.values():
+            account.social.merge({"rooms": told})
 
     def start(self) -> None:
         """Starts every node that does not run."""
