@@ -44,21 +44,56 @@ class Audience(Seat):
             case _ if signal.kind is Kind.HUSH:
                 out = self._told_to_hush(event.user_id)
             case _:
-                out = self.negotiated(event, now) if self.joined else []
+                out = self._negotiates(event, now) if self.joined else []
         return [*out, *([self.state_change()] if self.shown is not shown and self.joined else [])]
 
     def _announced(self, event: ce.SignalArrived, body: AnnounceBody, now: float) -> list[cf.Effect]:
-        if (body.session, body.key) != (self.facts.session, self.facts.key):
-            raise RemoteError("another-session")
         out: list[cf.Effect] = []
+        if (body.session, body.key) != (self.facts.session, self.facts.key):
+            if not self._yields_to(event, body):
+                raise RemoteError("another-session")
+            out += self.rekey(body, now)
         for info in body.members:
             out += self.account(info, event.network_ms, now)
         if self.joined:
-            return [*out, *self.connect_all(now), *self.obey_limit(now)]
+            news = self._make_known(event, body)
+            return [*out, *news, *self.connect_all(now), *self.obey_limit(now)]
         self._stale_at = now + self.rules.stale_s
         if body.ring and not self.rung:
             out += self.ring(event, body, now)
         return out
+
+    def _yields_to(self, event: ce.SignalArrived, body: AnnounceBody) -> bool:
+        """Both ends of a call may make it a conference at once: of their sessions the smaller stands. The end
+        that gives way follows the other, and those that it had asked follow it."""
+        grown = self.growth is not None and self.growth.user_id == event.user_id
+        teller = grown if event.signal.kind is Kind.GROW else event.user_id == self.facts.initiator_id
+        return teller and self.facts.room_id is None and body.session < self.facts.session
+
+    def _make_known(self, event: ce.SignalArrived, body: AnnounceBody) -> list[cf.Effect]:
+        """Who came after us and has not heard of us would never offer to us: we tell it that we are here."""
+        mine, member, signal = self.my_info, self.members.get(event.user_id), event.signal
+        if mine is None or member is None:
+            return []
+        if signal.kind is Kind.GROW:
+            return [self.say(event.user_id, Kind.JOIN, self.join_body(None))]
+        listed = any((info.pub, info.device) == (self.pub, self.device) for info in body.members)
+        if listed or rank(event.user_id, member.info) < rank(self.me.user_id, mine):
+            return []
+        return [self._account_for(event.user_id, signal.sender.device)]
+
+    def _negotiates(self, event: ce.SignalArrived, now: float) -> list[cf.Effect]:
+        """About a connection. A device of a member whose place another device has taken is told so: with its
+        connections it has lost what would have told it."""
+        member, device = self.members.get(event.user_id), event.signal.sender.device
+        if member is not None and device != member.info.device:
+            return [self._account_for(event.user_id, device)]
+        return self.negotiated(event, now)
+
+    def _account_for(self, user_id: str, device: str | None) -> cf.SendSignal:
+        """Who is in, for one device that reads the session."""
+        told = self.announcement(user_id, ring=False)
+        return msgspec.structs.replace(told, session=self.facts.session, device=device)
 
     def ring(
         self, event: ce.SignalArrived, body: AnnounceBody, now: float, *, waiting: bool = False
@@ -109,6 +144,8 @@ class Audience(Seat):
         device = signal.sender.device or ""
         if not proves(body.proof, self.facts.key, self.call_id, signal.sender.pub, device):
             raise RemoteError("no-proof")
+        if self.growth is not None and self.growth.user_id == event.user_id:
+            self.growth = None
         joined_at = max(body.joined_at, signal.issued_at_ms - BACKDATED_MS)
         info = MemberInfo(
             pub=signal.sender.pub,

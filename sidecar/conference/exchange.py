@@ -138,7 +138,7 @@ class Exchange:
 
     def _arrived(self, event: ce.SignalArrived, now: float) -> list[cf.Effect]:
         signal = event.signal
-        if signal.kind is Kind.GROW:
+        if signal.kind is Kind.GROW and self.hall.get(signal.call_id) is None:
             self.hall.make_room()
             call = self.board.release(signal.call_id, event.user_id, signal.sender.device)
             return self.hall.grown(call, event, self._new_lease(signal.call_id), now)

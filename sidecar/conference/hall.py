@@ -9,8 +9,6 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Protocol
 
-import msgspec
-
 from sidecar.calls import effects as cf
 from sidecar.calls import events as ce
 from sidecar.calls.machine import Call
@@ -347,10 +345,8 @@ class Hall:
         )
         conference = self._make(facts, None, call.me)
         out = conference.adopt(call, event.lease, event.network_ms, now)
-        told = conference.announcement(call.facts.peer_id, ring=False, kind=Kind.GROW)
-        # In the call's own session: the inbox of somebody who is no contact takes invitations only.
-        told = msgspec.structs.replace(told, session=call.facts.session, device=call.peer_device)
-        return [*out, told, *conference.invite(event.user_id, event.display_name, now)]
+        out += conference.tell_peer(call, now)
+        return [*out, *conference.invite(event.user_id, event.display_name, now)]
 
     def grown(self, call: Call, event: ce.SignalArrived, lease: str, now: float) -> list[cf.Effect]:
         """The peer of a 1:1 call has made it a conference."""

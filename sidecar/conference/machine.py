@@ -29,6 +29,7 @@ class Conference(Audience):
         due = [self._ring_until, self._stale_at, self._announce_at, self._lease_at, self._forget_at]
         if self.joined:
             due += self.tending_deadlines()
+            due.append(self._grow_at)
             due.append(None if self._alone_since is None else self._alone_since + self.rules.alone_s)
         return min((at for at in due if at is not None), default=None)
 
@@ -62,6 +63,8 @@ class Conference(Audience):
         out += self.tend(now)
         if self._lease_at is not None and self._lease_at <= now:
             out += self.refresh(now)
+        if self._grow_at is not None and self._grow_at <= now:
+            out += self.grow_on(now)
         if self._announce_at is not None and self._announce_at <= now:
             out += self.announce(now, ring=now - self.facts.created < self.rules.ring_s)
         if self._alone_since is not None and self._alone_since + self.rules.alone_s <= now:

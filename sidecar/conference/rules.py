@@ -21,6 +21,10 @@ class ConferenceRules:
     """A lease that is older says nothing any more."""
     refresh_s: float = 20.0
     gossip_s: float = 5.0
+    grow_s: float = 5.0
+    """Between two words to the other end of a call that has become a conference, until it joins."""
+    grow_for_s: float = 60.0
+    """For how long it is told."""
     announce_s: float = 60.0
     announce_max: int = 64
     """Members of a room that are told; larger rooms are joined by those that are."""

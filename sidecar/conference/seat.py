@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgspec
 
 from sidecar.calls import effects as cf
@@ -53,6 +55,8 @@ class Seat(Crowd):
         self.rung = False
         """It has asked our user, which it does once."""
         self.removed: set[str] = set()
+        self.growth: cf.SendSignal | None = None
+        """What makes the other end of our 1:1 call a conference; said again until that end has joined."""
         self.joined_at: float | None = None
         self.ended_ms: int | None = None
         self.network_offset_ms = 0
@@ -60,6 +64,8 @@ class Seat(Crowd):
         self._stale_at: float | None = facts.created + rules.stale_s
         self._announce_at: float | None = None
         self._lease_at: float | None = None
+        self._grow_at: float | None = None
+        self._grow_until = 0.0
         self._forget_at: float | None = None
 
     @property
@@ -167,11 +173,7 @@ class Seat(Crowd):
         others = dict.fromkeys([*(guest.user_id for guest in guests), *self.members])
         out += [self.listen(user_id) for user_id in others if user_id != self.me.user_id]
         for user_id, member in self.members.items():
-            if member.info.lease:
-                lease = member.info.lease
-                out.append(
-                    f.WatchLease(call_id=self.call_id, user_id=user_id, lease=lease, key=self.facts.key)
-                )
+            out += self.watch(user_id, member.info.lease)
         return [*out, *self.connect_all(now)]
 
     def adopt(self, call: Call, lease: str, network_ms: int, now: float) -> list[cf.Effect]:
@@ -197,6 +199,42 @@ class Seat(Crowd):
             self.listen(user_id),
             *self._settle_in(now),
         ]
+
+    def tell_peer(self, call: Call, now: float) -> list[cf.Effect]:
+        """Tells the other end of the call that was adopted, in the call's own session, which that end reads:
+        the inbox of somebody who is no contact takes invitations only."""
+        again = self.announcement(call.facts.peer_id, ring=False, kind=Kind.GROW)
+        again = msgspec.structs.replace(again, device=call.peer_device)
+        told = msgspec.structs.replace(again, session=call.facts.session)
+        # An end that has made it a conference too does not read that session any more.
+        self.growth = again if call.facts.contact else told
+        self._grow_at, self._grow_until = now + self.rules.grow_s, now + self.rules.grow_for_s
+        return [told]
+
+    def grow_on(self, now: float) -> list[cf.Effect]:
+        """It may have come before the other end was connected, or not at all."""
+        told = self.growth
+        waits = told is not None and told.user_id in self.members and now < self._grow_until
+        self._grow_at = now + self.rules.grow_s if waits else None
+        return [told] if told is not None and waits else []
+
+    def rekey(self, body: AnnounceBody, now: float) -> list[cf.Effect]:
+        """Goes over to another session of the same conference, and takes along those that are in or asked."""
+        self.facts = replace(
+            self.facts, session=body.session, key=body.key, nonce=body.nonce, created_at=body.created_at
+        )
+        self.growth = None
+        others = [*self.members, *self.invited] if self.joined else []
+        out = [self.listen(user_id) for user_id in others]
+        for user_id, member in self.members.items() if self.joined else ():
+            out += self.watch(user_id, member.info.lease)
+        out += self.refresh(now) if self.joined else []
+        return [*out, *(self.announcement(user_id, ring=False) for user_id in others)]
+
+    def watch(self, user_id: str, lease: str) -> list[cf.Effect]:
+        """Follow the lease of a member, if it has one."""
+        watched = f.WatchLease(call_id=self.call_id, user_id=user_id, lease=lease, key=self.facts.key)
+        return [watched] if lease else []
 
     def move(self, trigger: Trigger, reason: EndReason, now: float) -> list[cf.Effect]:
         """A transition of the table that takes our user out, or keeps it out."""
@@ -235,7 +273,7 @@ class Seat(Crowd):
             out.append(f.PutLease(call_id=self.call_id, info=gone, key=self.facts.key))
         out += [cf.CloseCall(call_id=self.call_id), cf.LeaveSession(call_id=self.call_id)]
         self.opened, self.lease, self._alone_since = False, "", None
-        self._lease_at = self._announce_at = self._gossip_at = None
+        self._lease_at = self._announce_at = self._gossip_at = self._grow_at = None
         self._stale_at = now + self.rules.stale_s
         self.me.left_ms = self.facts.at_ms(now)
         return out
