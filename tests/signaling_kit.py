@@ -346,3 +346,37 @@ class Node:
 
     async def next(self) -> Incoming:
         return await asyncio.wait_for(self.arrived.get(), 10)
+
+
+class World:
+    """Nodes on one graph with one clock; all are stopped at the end."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.graph = MemoryGraph()
+        self.clock = HandClock()
+        self.nodes: list[Node] = []
+
+    async def node(
+        self, me: Identity, *contacts: Identity, blocked: tuple[str, ...] = (), **more: Any
+    ) -> Node:
+        number = len(self.nodes)
+        made = Node(
+            self.graph,
+            me,
+            friends(*contacts, blocked=blocked),
+            self.folder / str(number),
+            clock=self.clock,
+            seed=number,
+            **more,
+        )
+        self.nodes.append(made)
+        await made.service.start()
+        await settle()
+        return made
+
+
+async def settle() -> None:
+    """Lets everything run that needs no time."""
+    for _ in range(20):
+        await asyncio.sleep(0)

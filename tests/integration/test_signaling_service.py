@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,54 +14,17 @@ from sidecar.errors import Code, DeniedError, LocalError, UnavailableError
 from sidecar.signaling import layout
 from sidecar.signaling.messages import AcceptBody, EmptyBody, InviteBody, Kind, ReasonBody
 from sidecar.trust import boxkeys
-from sidecar.trust.identity import Identity
 from tests.signaling_kit import (
     ALICE,
     BOB,
     MALLORY,
     SESSION,
-    HandClock,
-    MemoryGraph,
-    Node,
-    friends,
+    World,
+    settle,
     shared,
 )
 
 ACCEPT = AcceptBody(sdp="v=0", sdp_type="answer", offer_digest="ab" * 32)
-
-
-class World:
-    """Nodes on one graph with one clock; all are stopped at the end."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.graph = MemoryGraph()
-        self.clock = HandClock()
-        self.nodes: list[Node] = []
-
-    async def node(
-        self, me: Identity, *contacts: Identity, blocked: tuple[str, ...] = (), **more: Any
-    ) -> Node:
-        number = len(self.nodes)
-        made = Node(
-            self.graph,
-            me,
-            friends(*contacts, blocked=blocked),
-            self.folder / str(number),
-            clock=self.clock,
-            seed=number,
-            **more,
-        )
-        self.nodes.append(made)
-        await made.service.start()
-        await settle()
-        return made
-
-
-async def settle() -> None:
-    """Lets everything run that needs no time."""
-    for _ in range(20):
-        await asyncio.sleep(0)
 
 
 @pytest.fixture
