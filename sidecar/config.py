@@ -220,6 +220,12 @@ class Section:
             raise ConfigError(self.name(member), "neither true nor false")
         return value
 
+    def only(self, *members: str) -> None:
+        """A misspelled limit would silently be none."""
+        for member in self.members:
+            if member not in members:
+                raise ConfigError(self.name(str(member)), "unknown")
+
     def has(self, member: str) -> bool:
         return self.members.get(member) is not None
 
@@ -269,8 +275,10 @@ def _ice_url(value: str, field: str) -> str:
 def _relay(section: Section) -> RelayConfig:
     default = RelayConfig()
     path = section.text("path") or default.path
-    if not path.startswith("/"):
-        raise ConfigError(section.name("path"), "does not start with /")
+    if not path.startswith("/") or not path.isascii() or not path.isprintable() or set(path) & set(" ?#%"):
+        raise ConfigError(section.name("path"), "not / and plain characters of a URL's path")
+    if path in ("/healthz", "/.well-known/aleph-relay"):
+        raise ConfigError(section.name("path"), "served already")
     cert_file, key_file = section.text("certFile"), section.text("keyFile")
     if (cert_file is None) != (key_file is None):
         raise ConfigError(section.name("keyFile" if key_file is None else "certFile"), "missing")
@@ -291,8 +299,9 @@ def _relay(section: Section) -> RelayConfig:
 
 def _relay_limits(section: Section) -> RelayLimits:
     default = RelayLimits()
+    section.only(*_WHOLE_LIMITS.values(), *_RATE_LIMITS.values())
     whole = {
-        name: section.integer(member, getattr(default, name), 1, 2**40)
+        name: section.integer(member, getattr(default, name), _LEAST.get(name, 1), 2**40)
         for name, member in _WHOLE_LIMITS.items()
     }
     rates = {
@@ -316,6 +325,8 @@ _WHOLE_LIMITS = {
     "connections_per_address": "connectionsPerAddress",
     "unsent_bytes": "unsentBytes",
 }
+_LEAST = {"frame_bytes": 1024, "soul_bytes": 1024, "leaf_soul_bytes": 1024, "reply_bytes": 1024}
+"""With less than a key card takes, nothing of ours works."""
 _RATE_LIMITS = {
     "messages_per_s": "messagesPerSecond",
     "burst": "burst",

@@ -4,7 +4,7 @@ DESIGN D10. A lone write is committed at once; while writes keep coming, each CO
 milliseconds. The thread shares the interpreter with the event loop, and each call into SQLite hands it over
 and takes it back: so rows of one kind are written many by one call. WAL with synchronous NORMAL survives
 kill -9, a power cut may lose the last commits; ``durable`` (FULL) does not. A failed COMMIT (disk full) is
-rolled back and reported, the file stays sound.
+rolled back and reported, the file stays sound; a write that SQLite cannot take costs no other of its group.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ BUSY_S = 5.0
 OnDone = Callable[[bool], None]
 Statement = tuple[str, Sequence[Sequence[Any]]]
 """SQL and one row of parameters for each time it is executed."""
+Write = tuple[list[Statement], OnDone | None]
 CallSoon = Callable[..., object]
 """``loop.call_soon_threadsafe``: how results come back from the thread."""
 
@@ -50,7 +51,7 @@ class Database:
         self, path: Path, migrations: Sequence[str], call_soon: CallSoon, *, durable: bool = False
     ) -> None:
         self._call_soon = call_soon
-        self._queue: queue.SimpleQueue[tuple[list[Statement], OnDone | None] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Write | None] = queue.SimpleQueue()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._writer = self._connect(path, durable=durable)
@@ -98,15 +99,25 @@ class Database:
             while len(group) < MAX_GROUP and not self._queue.empty():
                 group.append(self._queue.get())
             closing = None in group
-            writes = [write for write in group if write is not None]
-            stored = self._commit([statement for statements, _ in writes for statement in statements])
-            listeners = [on_done for _, on_done in writes if on_done is not None]
+            self._commit_group([write for write in group if write is not None])
             committed_at = time.monotonic()
-            if listeners:
-                self._call_soon(_report, listeners, stored)
         self._writer.close()
 
+    def _commit_group(self, writes: list[Write]) -> None:
+        try:
+            stored = self._commit([statement for statements, _ in writes for statement in statements])
+        except Exception:  # of one write: its value is none for SQLite, or breaks a constraint
+            if len(writes) > 1:
+                for write in writes:
+                    self._commit_group([write])
+                return
+            stored = False
+        listeners = [on_done for _, on_done in writes if on_done is not None]
+        if listeners:
+            self._call_soon(_report, listeners, stored)
+
     def _commit(self, statements: list[Statement]) -> bool:
+        """False if the file cannot be written; raises what a statement raises that is wrong in itself."""
         if not statements:
             return True
         try:
@@ -115,10 +126,11 @@ class Database:
                 for call, block in _blocks(sql, [row for _, rows in same for row in rows]):
                     self._writer.executemany(call, block)
             self._writer.execute("COMMIT")
-        except sqlite3.Error:
+        except sqlite3.OperationalError:
+            return False
+        finally:
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
-            return False
         return True
 
 

@@ -117,3 +117,23 @@ async def test_what_was_written_offline_surfaces(
     await late.reads(["note"], {"text": "offline"})
     await late.reads(["new"], {"text": "new"})
     await watcher.hears("live", {"text": "offline"})
+
+
+async def test_a_client_with_a_large_node_is_not_locked_out_when_it_is_back(
+    url: str, builds: dict[str, GunJs]
+) -> None:
+    """gun.js answers for a whole node in one frame: one of 800 KB is taken, one of 2 MB dropped and told."""
+    writer = await builds["full"].client(url)
+    other = await builds["core"].client(url)
+    for soul, count in (("large", 20), ("huge", 50)):
+        await writer.watch("on", soul, [soul])
+        for number in range(count):
+            await writer.put([soul, f"k{number}"], "x" * 40_000)
+    for _ in range(2):
+        await writer.settle()
+        writer.forget("connected")
+        await writer.call("drop")
+        await back(writer)
+        await writer.put(["minor", "n"], "still here")
+    await other.reads(["minor", "n"], "still here")
+    await other.reads(["huge", "k49"], "x" * 40_000)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sidecar.graph.core import leaves, rules
-from sidecar.graph.core.router import Limits, Router
+from sidecar.graph.core.router import ANSWERED_BYTES, Limits, Router
 from sidecar.graph.store import Cells, MemoryStore, OnDone
 from tests.graph_machines import NOW_MS, SOUL, Seeded, leaf, node, put
 
@@ -475,3 +475,32 @@ def test_writes_that_wait_for_a_stalled_disk_are_bounded() -> None:
     router.received(1, put("last", "s", ("k", 1)), 1.0, NOW_MS)
     waiting[-1](True)
     assert not router.failing
+
+
+def test_one_small_frame_of_questions_is_answered_some_megabytes_at_most() -> None:
+    net = Net()
+    for number in range(20):
+        net.say(1, put(f"p{number}", "large", (f"k{number}", "x" * 20_000)))
+    asked = json.dumps([{"#": f"g{number}", "get": {"#": "large"}} for number in range(1_000)])
+    cost = net.router.received(2, asked, 1.0, NOW_MS)
+    sent = net.router.take()
+    assert sum(len(effect.text) for effect in sent) < ANSWERED_BYTES + 2_000_000
+    refused = [effect for effect in sent if "Too much asked at once." in effect.text]
+    answered = {json.loads(effect.text)["@"] for effect in sent if '"@"' in effect.text}
+    assert len(answered) == 1_000, "each question hears something"
+    assert len(refused) == net.router.counters["too-much-asked"] > 900
+    assert cost == 1_000
+    assert 5 < net.router.received(2, json.dumps({"#": "one", "get": {"#": "large"}}), 2.0, NOW_MS) < 10
+    assert net.router.take()
+
+
+def test_a_client_whose_frame_was_too_large_hears_it_and_is_asked_nothing_more() -> None:
+    net = Net(frame_bytes=5_000)
+    net.say(1, {"dam": "?", "pid": "p"})
+    asked = net.say(2, {"#": "g", "get": {"#": "s"}})
+    assert any(to == 1 for to, _ in asked), "what is missing is asked of others"
+    ((to, alarm),) = net.say(1, {"#": "a", "@": "g", "put": {}, "x": "x" * 5_000})
+    assert (to, alarm["dam"], alarm["err"]) == (1, "!", "Message too big!")
+    net.now += 5
+    assert all(to == 2 for to, _ in net.say(2, {"#": "h", "get": {"#": "t"}}))
+    assert ack(net.say(1, put("p", "s", ("k", 1))), "p") == (1, True)

@@ -166,7 +166,7 @@ def test_S19_what_is_remembered_for_a_relay_that_stays_away_is_bounded() -> None
     relays = Relays({"A": "B", "B": ""})
     relays.cut("A", "B")
     upstreams = relays.routers["A"]._upstreams
-    upstreams.changed(f"s{number}" for number in range(MAX_MISSED + 500))
+    upstreams.changed([f"s{number}" for number in range(MAX_MISSED + 500)])
     assert len(upstreams._missed) == MAX_MISSED
 
 

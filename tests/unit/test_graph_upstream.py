@@ -30,7 +30,7 @@ def test_what_changed_while_one_is_away_is_sent_once_in_the_order_of_the_last_ch
     upstreams.opened(1)
     assert sent(upstreams, 1) == ["b", "a"]
     for soul in ("a", "b"):
-        upstreams.answered(1, f"id of {soul}")
+        upstreams.answered(1, f"id of {soul}", stored=True)
     upstreams.closed(1)
     upstreams.opened(2)
     assert sent(upstreams, 2) == []
@@ -42,9 +42,9 @@ def test_as_much_is_on_its_way_as_is_acknowledged() -> None:
     upstreams.changed(souls)
     upstreams.opened(1)
     assert sent(upstreams, 1) == souls[:WINDOW]
-    upstreams.answered(1, "id of another message")
+    upstreams.answered(1, "id of another message", stored=True)
     assert sent(upstreams, 1) == []
-    upstreams.answered(1, "id of s0")
+    upstreams.answered(1, "id of s0", stored=True)
     assert sent(upstreams, 1) == [souls[WINDOW]]
 
 
@@ -64,13 +64,57 @@ def test_what_was_not_sent_or_not_acknowledged_is_sent_over_the_next_link() -> N
     upstreams.changed(souls)
     upstreams.opened(1)
     sent(upstreams, 1)
-    upstreams.answered(1, "id of s0")
+    upstreams.answered(1, "id of s0", stored=True)
     upstreams.closed(1)
     upstreams.opened(2)
     first = sent(upstreams, 2)
     for soul in first:
-        upstreams.answered(2, f"id of {soul}")
+        upstreams.answered(2, f"id of {soul}", stored=True)
     assert [*first, *sent(upstreams, 2)] == souls[1:]
+
+
+def test_a_change_passed_on_while_a_relay_hung_is_sent_again() -> None:
+    upstreams = Upstreams(1)
+    upstreams.opened(1)
+    for number in range(3):
+        upstreams.shared(1, f"m{number}", (f"a{number}", f"b{number}"))
+    upstreams.answered(1, "m0", stored=True)
+    upstreams.closed(1)
+    upstreams.opened(2)
+    assert sent(upstreams, 2) == ["a1", "b1", "a2", "b2"]
+
+
+def test_an_acknowledgement_stands_for_what_was_sent_before() -> None:
+    upstreams = Upstreams(1)
+    upstreams.opened(1)
+    for number in range(3):
+        upstreams.shared(1, f"m{number}", (f"s{number}",))
+    upstreams.answered(1, "m1", stored=True)
+    upstreams.closed(1)
+    upstreams.opened(2)
+    assert sent(upstreams, 2) == ["s2"]
+
+
+def test_what_a_relay_could_not_store_is_sent_over_the_next_link() -> None:
+    upstreams = Upstreams(1)
+    upstreams.opened(1)
+    upstreams.shared(1, "m0", ("s0",))
+    upstreams.shared(1, "m1", ("s1",))
+    upstreams.answered(1, "m1", stored=False)
+    upstreams.answered(1, "m0", stored=True)
+    upstreams.closed(1)
+    upstreams.opened(2)
+    assert sent(upstreams, 2) == ["s1"]
+
+
+def test_messages_to_a_relay_that_acknowledges_none_are_bounded() -> None:
+    upstreams = Upstreams(1)
+    upstreams.opened(1)
+    for number in range(MAX_MISSED + 1):
+        upstreams.shared(1, f"m{number}", (f"s{number}",))
+    upstreams.closed(1)
+    upstreams.opened(2)
+    assert upstreams.next_missed(2, 0.0) == "s1"
 
 
 def test_one_that_stays_away_is_remembered_while_another_comes_and_goes() -> None:
@@ -86,7 +130,7 @@ def test_one_that_stays_away_is_remembered_while_another_comes_and_goes() -> Non
 
 def test_what_is_remembered_is_bounded_and_the_latest_stays() -> None:
     upstreams = Upstreams(1)
-    upstreams.changed(f"s{number}" for number in range(MAX_MISSED + 1))
+    upstreams.changed([f"s{number}" for number in range(MAX_MISSED + 1)])
     upstreams.opened(1)
     assert upstreams.next_missed(1, 0.0) == "s1"
 

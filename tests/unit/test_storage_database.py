@@ -71,7 +71,7 @@ def test_R13_a_full_disk_loses_the_write_and_keeps_the_file(tmp_path: Path) -> N
     database = Database(tmp_path / "a.db", ("CREATE TABLE t (n TEXT)",), direct)
     results: list[bool] = []
     done = threading.Event()
-    database.submit([("PRAGMA max_page_count = 4", [()])])
+    database._writer.execute("PRAGMA max_page_count = 4")
     database.submit([(INSERT, [("x" * 100_000,)])], results.append)
     database.submit([], lambda stored: done.set())
     assert done.wait(10)
@@ -146,3 +146,21 @@ def test_rows_written_many_at_a_time_are_all_there_in_order(tmp_path: Path) -> N
             expected[number] = number
             expected[number // 2] = -1
         assert found == expected
+
+
+@pytest.mark.parametrize(
+    "value", ["\ud800", 2**70, object(), 1], ids=["surrogate", "large", "object", "twice"]
+)
+def test_a_write_that_sqlite_cannot_take_costs_no_other_of_its_group(tmp_path: Path, value: object) -> None:
+    database = Database(tmp_path / "a.db", SCHEMA, direct)
+    results: list[tuple[str, bool]] = []
+    gate = threading.Event()
+    database.submit([(INSERT, [(0,)])], lambda _: gate.wait(10))  # what follows is one group
+    for name, number in (("before", 1), ("bad", value), ("after", 2)):
+        database.submit([(INSERT, [(number,)])], lambda stored, n=name: results.append((n, stored)))
+    gate.set()
+    database.close()
+    assert results == [("before", True), ("bad", False), ("after", True)]
+    again = Database(tmp_path / "a.db", SCHEMA, direct)
+    assert count(again) == 3
+    again.close()

@@ -225,7 +225,7 @@ class Router:
         """An answer to a message somebody else sent goes to that one alone."""
         assert message.at is not None
         if connection in self._upstreams:
-            self._upstreams.answered(connection, message.at)
+            self._upstreams.answered(connection, message.at, stored=message.err is None)
         asker = self._seen.source(message.at, now)
         if asker is not None:
             self._send(asker, wire.write_reply(message_id, message.at, ok=message.ok, err=message.err))
@@ -288,11 +288,14 @@ class Router:
     # Relays this one peers with
 
     def _share(self, source: int, changes: Graph) -> None:
-        """Tell them what is new; their acknowledgements are nobody's."""
+        """Tell them what is new; their acknowledgements say only that they have it."""
         self._upstreams.changed(changes)
         receivers = tuple(connection for connection in self._upstreams if connection != source)
         if changes and receivers:
-            self._effects.append(Deliver(receivers, wire.write_put(self._new_id(), changes)))
+            message_id = self._new_id()
+            for receiver in receivers:
+                self._upstreams.shared(receiver, message_id, tuple(changes))
+            self._effects.append(Deliver(receivers, wire.write_put(message_id, changes)))
 
     def _catch_up(self, connection: int, now: float) -> None:
         """Send a relay that is back, and says something, what it missed, as far as it acknowledges."""

@@ -1,21 +1,34 @@
 """What is shared with the relays that this one was told to peer with (DESIGN D9): decisions only.
 
 They are told every change, and asked for what somebody here follows. A change that is none to the receiver
-goes no further, so relays may peer in rings. While one is away the souls that change are remembered; when it
-is back their state of then is sent, so much at a time as it acknowledges.
+goes no further, so relays may peer in rings. The souls that change while one is away, and those it has not
+acknowledged when it goes, are remembered; when it is back their state of then is sent, so much at a time as
+it acknowledges. It handles what it hears in order, so an acknowledgement stands for everything sent before:
+gun.js gives none for what it knew already.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 
 MAX_MISSED = 10_000
-"""Souls remembered for a relay that is away; the oldest goes first."""
+"""Souls remembered for a relay that is away, and messages to a silent one; the oldest goes first."""
 WINDOW = 32
 """Puts on their way to a relay that is back and not acknowledged yet."""
 ANSWER_S = 9.0
-"""How long an acknowledgement is waited for: gun.js gives none for what it knew already."""
+"""How long an acknowledgement is waited for before more is sent."""
+
+
+class _Relay:
+    """What one connection was sent and is still to be sent."""
+
+    def __init__(self, missed: Collection[str]) -> None:
+        self.backlog = deque(missed)
+        self.sent: OrderedDict[str, Collection[str]] = OrderedDict()
+        """By message that may not have arrived: its souls."""
+        self.window: OrderedDict[str, float] = OrderedDict()
+        """Messages of the backlog that are waited for, and when they were sent."""
 
 
 class Upstreams:
@@ -24,16 +37,14 @@ class Upstreams:
     def __init__(self, expected: int) -> None:
         self._expected = expected
         self._missed: OrderedDict[str, None] = OrderedDict()
-        self._backlog: dict[int, deque[str]] = {}
-        self._unanswered: dict[int, OrderedDict[str, tuple[str, float]]] = {}
-        """By message: its soul, and when it was sent."""
+        self._relays: dict[int, _Relay] = {}
         self._followed: set[str] = set()
 
     def __contains__(self, connection: int) -> bool:
-        return connection in self._backlog
+        return connection in self._relays
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self._backlog)
+        return iter(self._relays)
 
     @property
     def followed(self) -> list[str]:
@@ -42,45 +53,63 @@ class Upstreams:
 
     def opened(self, connection: int) -> None:
         """It gets what it may have missed."""
-        self._backlog[connection] = deque(self._missed)
-        self._unanswered[connection] = OrderedDict()
-        if len(self._backlog) >= self._expected:
+        self._relays[connection] = _Relay(self._missed)
+        if len(self._relays) >= self._expected:
             self._missed.clear()
 
     def closed(self, connection: int) -> None:
         """What was not sent or not acknowledged is sent again over the next connection."""
-        for soul, _ in self._unanswered.pop(connection, OrderedDict()).values():
-            self._miss(soul)
-        for soul in self._backlog.pop(connection, ()):
-            self._miss(soul)
+        relay = self._relays.pop(connection, None)
+        if relay is None:
+            return
+        for souls in relay.sent.values():
+            self._miss(souls)
+        self._miss(relay.backlog)
 
-    def changed(self, souls: Iterable[str]) -> None:
+    def changed(self, souls: Collection[str]) -> None:
         """These souls changed here."""
-        if len(self._backlog) < self._expected:
-            for soul in souls:
-                self._miss(soul)
+        if len(self._relays) < self._expected:
+            self._miss(souls)
 
-    def _miss(self, soul: str) -> None:
-        self._missed[soul] = None
-        self._missed.move_to_end(soul)
-        if len(self._missed) > MAX_MISSED:
-            self._missed.popitem(last=False)
+    def _miss(self, souls: Collection[str]) -> None:
+        for soul in souls:
+            self._missed[soul] = None
+            self._missed.move_to_end(soul)
+            if len(self._missed) > MAX_MISSED:
+                self._missed.popitem(last=False)
 
-    def answered(self, connection: int, message_id: str) -> None:
-        self._unanswered[connection].pop(message_id, None)
+    def shared(self, connection: int, message_id: str, souls: Collection[str]) -> None:
+        """A change was passed on in this message."""
+        sent = self._relays[connection].sent
+        sent[message_id] = souls
+        if len(sent) > MAX_MISSED:
+            self._miss(sent.popitem(last=False)[1])
+
+    def answered(self, connection: int, message_id: str, *, stored: bool) -> None:
+        """A relay that could not store it is sent it again over the next connection."""
+        relay = self._relays[connection]
+        relay.window.pop(message_id, None)
+        if message_id not in relay.sent:
+            return
+        if not stored:
+            self._miss(relay.sent.pop(message_id))
+            return
+        while relay.sent.popitem(last=False)[0] != message_id:
+            pass
 
     def next_missed(self, connection: int, now: float) -> str | None:
         """A soul to send now; None while enough are on their way."""
-        backlog, unanswered = self._backlog[connection], self._unanswered[connection]
-        while unanswered and next(iter(unanswered.values()))[1] + ANSWER_S <= now:
-            unanswered.popitem(last=False)
-        if not backlog or len(unanswered) >= WINDOW:
+        relay = self._relays[connection]
+        while relay.window and next(iter(relay.window.values())) + ANSWER_S <= now:
+            relay.window.popitem(last=False)
+        if not relay.backlog or len(relay.window) >= WINDOW:
             return None
-        return backlog.popleft()
+        return relay.backlog.popleft()
 
     def sent(self, connection: int, message_id: str, soul: str, now: float) -> None:
-        """An answer to this message, or none for long, makes room for another."""
-        self._unanswered[connection][message_id] = (soul, now)
+        """Of the backlog: an answer to this message, or none for long, makes room for another."""
+        self._relays[connection].window[message_id] = now
+        self.shared(connection, message_id, (soul,))
 
     def follow(self, soul: str, wanted: bool) -> bool:
         """Whether somebody here follows a soul; True if that is news to the relays."""
