@@ -34,7 +34,16 @@ MAX_LIFE_MS = 180_000
 MIN_TO_RING_MS = 3_000
 """An invitation with less left is not worth ringing for."""
 
-_CARRYING_SDP = frozenset({Kind.INVITE, Kind.ACCEPT, Kind.ANSWER})
+_CARRYING_SDP = frozenset({Kind.INVITE, Kind.ACCEPT, Kind.ANSWER, Kind.OFFER, Kind.JOIN})
+
+
+class _Newest(NamedTuple):
+    """The newest description of a device in a call."""
+
+    epoch: str
+    gen: int
+    seq: int
+    issued_ms: int
 
 
 class PlaceKind(Enum):
@@ -94,7 +103,7 @@ class Inbox:
         self.replay = replay or ReplayWindow()
         self._box_keys: tuple[BoxKey, ...] = ()
         self._seen: OrderedDict[tuple[PlaceKind | None, str, str], None] = OrderedDict()
-        self._generations: OrderedDict[tuple[str, str, str], tuple[str, int, int]] = OrderedDict()
+        self._generations: OrderedDict[tuple[str, str, str], _Newest] = OrderedDict()
         self._parking = Parking(self._limits, lambda: on_drop("kid"))
 
     def set_box_keys(self, keys: Iterable[BoxKey]) -> None:
@@ -246,14 +255,20 @@ class Inbox:
         return signal.kind is Kind.INVITE and self.replay.holds(signal.sender.pub, signal.call_id)
 
     def _check_generation(self, signal: Signal) -> None:
-        """Of a device's descriptions in a call only the newest generation counts; others may cross late."""
+        """Of a device's descriptions in a call only those of the generation that was said last count; other
+        signals may cross late. By number, as who comes back to a conference begins with generation 0."""
         if signal.kind not in _CARRYING_SDP:
             return
         at = (signal.call_id, signal.sender.pub, signal.sender.device or "")
-        epoch, gen, issued_ms = self._generations.get(at, (signal.epoch, -1, 0))
-        newer = signal.gen >= gen if epoch == signal.epoch else signal.issued_at_ms > issued_ms
+        newest = self._generations.get(at)
+        if newest is None:
+            newer = True
+        elif newest.epoch == signal.epoch:
+            newer = signal.gen == newest.gen or signal.seq > newest.seq
+        else:
+            newer = signal.issued_at_ms > newest.issued_ms
         _require(newer, "generation")
-        self._generations[at] = (signal.epoch, signal.gen, signal.issued_at_ms)
+        self._generations[at] = _Newest(signal.epoch, signal.gen, signal.seq, signal.issued_at_ms)
         self._generations.move_to_end(at)
         if len(self._generations) > self._limits.generations:
             self._generations.popitem(last=False)
