@@ -8,6 +8,8 @@ signaling's own: it says that an invitation was opened, whatever becomes of it.
 
 from __future__ import annotations
 
+import msgspec
+
 from sidecar.errors import Code, LocalError, RemoteError
 from sidecar.schema import EndReason, ParticipantLeft, ParticipantState, Reconnecting
 from sidecar.signaling.messages import AcceptBody, AnswerBody, Kind, ReasonBody, Signal
@@ -137,7 +139,10 @@ class Call(Conduct):
         out: list[f.Effect] = [self.moved(old, trigger, detail_of(event))]
         if self.farewell is not None:
             detail = event.detail[:DETAIL_MAX] if isinstance(event, e.Reject) else ""
-            out.append(self.say(self.farewell, ReasonBody(reason=self.reason.value, detail=detail)))
+            said = self.say(self.farewell, ReasonBody(reason=self.reason.value, detail=detail))
+            # Beside the invitation, where it is found by whoever has not seen that one yet (C06).
+            unseen = self.farewell is Kind.CANCEL and self.facts.contact and not self.devices_met
+            out.append(msgspec.structs.replace(said, session=None) if unseen else said)
         if trigger is Trigger.REJECTED and isinstance(event, e.SignalArrived):
             out += self.tell_others(EndReason.DECLINED_ELSEWHERE, event.signal.sender.device or "")
             self.farewell = Kind.CANCEL

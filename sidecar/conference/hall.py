@@ -308,7 +308,7 @@ class Hall:
         mine = next(
             (c for c in self._known.values() if c.joined and c.facts.room_id == heard.facts.room_id), None
         )
-        if mine is None or mine is heard or heard.joined:
+        if mine is None or mine is heard or heard.joined or heard.state is State.ENDED:
             return []
         if heard.call_id > mine.call_id:
             return [mine.announcement(event.user_id, ring=False)]

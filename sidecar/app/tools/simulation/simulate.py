@@ -94,6 +94,8 @@ def simulate(options: Options) -> Outcome:
         _live(world, users, options.seconds)
     except AssertionError as error:
         broken = f"{world.now_s:.3f} s: {error}"
+    except Exception as error:  # a machine that raises where nobody waits for its answer
+        broken = f"{world.now_s:.3f} s: {type(error).__name__}: {error}"
     story = world.shared.log
     return Outcome(
         options=options,
