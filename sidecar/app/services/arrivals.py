@@ -15,7 +15,6 @@ from sidecar.clock import Clock
 from sidecar.log import Logger
 from sidecar.signaling.messages import Incoming, Kind
 
-
 _HANGUPS = frozenset({Kind.CANCEL, Kind.END})
 
 
