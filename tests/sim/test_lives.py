@@ -17,8 +17,13 @@ from multiprocessing import get_context
 
 import pytest
 
+from sidecar.app.exit_codes import BUG
+from sidecar.app.tools.simulation.broken import Broken
 from sidecar.app.tools.simulation.faults import FAULTS
+from sidecar.app.tools.simulation.network import PRESETS
+from sidecar.app.tools.simulation.shared import Shared
 from sidecar.app.tools.simulation.simulate import MAX_PEERS, Options, Outcome, simulate
+from sidecar.cli import arguments
 from sidecar.errors import LocalError
 from tests.peers import ROOT
 from tests.sim.lives import live
@@ -58,6 +63,26 @@ def test_no_life_breaks_a_promise(met: tuple[Counter[str], list[Outcome]]):
     assert not broken, f"{len(broken)} lives broke a promise\n{stories}\n\nall of them:\n{commands}"
 
 
+ONCE_BROKEN = {
+    "the old device of a user is cut off and not told that another has taken its place": 647,
+    "two devices meet in a conference of their user by a merger": 1131,
+    "a member and a newcomer know nothing of each other for longer than a minute": 2273,
+    "a call is made a conference before its other end is connected": 2371,
+    "somebody who was sent out of a conference opens another one": 2078,
+    "the device that said why a call ended has crashed": 4988,
+    "a device that declines a stranger has never read its session": 1895,
+    "nobody is a friend of anybody in the room": 819,
+    "a graph that takes longer than a connection may": 19,
+    "two halves that say nothing to each other for half a minute": 3086,
+}
+
+
+@pytest.mark.parametrize("seed", ONCE_BROKEN.values(), ids=ONCE_BROKEN)
+def test_lives_that_once_broke_a_promise_hold(seed: int):
+    outcome = live(seed)
+    assert outcome.broken is None, told(outcome)
+
+
 @pytest.mark.parametrize(
     "what",
     [
@@ -91,25 +116,35 @@ def run(*arguments: str, hash_seed: str = "random") -> subprocess.CompletedProce
     )
 
 
-@pytest.mark.parametrize("door", [(), ("--plain",)], ids=["sealed", "plain"])
-def test_the_same_seed_gives_the_same_output_in_every_process(door: tuple[str, ...]):
-    life = (
-        "--seed",
-        "11",
-        "--peers",
-        "4",
-        "--net",
-        "wifi_lossy",
-        "--faults",
-        "restart,skew",
-        "--json",
-        *door,
-    )
-    one, two = run(*life, hash_seed="1"), run(*life, hash_seed="2")
+@pytest.mark.parametrize("door", ["", "--plain"], ids=["sealed", "plain"])
+@pytest.mark.parametrize("net", PRESETS)
+def test_the_same_seed_gives_the_same_output_in_every_process(net: str, door: str):
+    life = f"--peers 4 --net {net} --seconds 60 --faults restart,skew --json {door}".split()
+    one, two = run("--seed", "11", *life, hash_seed="1"), run("--seed", "11", *life, hash_seed="2")
     assert one.returncode == 0, one.stdout
     assert one.stdout == two.stdout
-    other = run(*life[2:], "--seed", "12")
-    assert json.loads(other.stdout)["digest"] != json.loads(one.stdout)["digest"]
+    other = simulate(
+        Options(seed=12, peers=4, net=net, seconds=60, faults=("restart", "skew"), sealed=not door)
+    )
+    assert other.digest != json.loads(one.stdout)["digest"]
+
+
+def broken_by(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def at_rest(shared: Shared) -> None:
+        raise error
+
+    monkeypatch.setattr("sidecar.app.tools.simulation.settling.at_rest", at_rest)
+
+
+@pytest.mark.parametrize("error", [Broken("two live calls"), KeyError("call")], ids=["promise", "machine"])
+def test_a_broken_promise_is_told_with_its_story_and_an_exit_code(monkeypatch, capsys, error: Exception):
+    """A machine that raises where nobody waits for its answer has broken one too."""
+    broken_by(monkeypatch, error)
+    assert arguments.run(["simulate", "--seed", "3", "--peers", "2", "--seconds", "30", "--plain"]) == BUG
+    said = capsys.readouterr().out
+    assert f"BROKEN at 140.000 s: {'' if isinstance(error, Broken) else 'KeyError: '}{error}" in said
+    assert "aleph-sidecar simulate --seed 3 --peers 2 --net wifi --seconds 30 --plain" in said
+    assert "Initiate" in said
 
 
 def test_people_get_a_report_and_the_command_to_see_it_again():
