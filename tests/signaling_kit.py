@@ -290,6 +290,8 @@ class Node:
         self.clock = clock or HandClock()
         self.counters: dict[str, int] = {}
         self.arrived: asyncio.Queue[Incoming] = asyncio.Queue()
+        self.envelopes: list[tuple[str, str, bool]] = []
+        """Call, text, whether it is ours."""
         self.notes: list[m.SendControl] = []
         self.control = ControlLink(self._say, clock=self.clock, counters=self.counters)
         self.far_ends: dict[str, Node] = {}
@@ -308,6 +310,7 @@ class Node:
             on_signal=self.arrived.put_nowait,
             on_key_changed=self.key_changes.append,
             counters=self.counters,
+            on_envelope=lambda *envelope: self.envelopes.append(envelope),
             limits=limits,
         )
 

@@ -229,8 +229,14 @@ async def test_S20_what_is_said_about_an_ended_call_is_ignored(pair: tuple[Node,
 
 @pytest.mark.parametrize(
     "data",
-    [{}, {"key": 1, "value": "x"}, {"key": "k"}, {"key": "k" * 129, "value": ""}, {"key": "k", "value": "v" * 24577}],
-)  # fmt: skip
+    [
+        {},
+        {"key": 1, "value": "x"},
+        {"key": "k"},
+        {"key": "k" * 129, "value": ""},
+        {"key": "k", "value": "v" * 24577},
+    ],
+)
 async def test_S18_malformed_notes_are_counted(pair: tuple[Node, Node], data: dict[str, Any]) -> None:
     alice, bob = pair
     heard(bob, alice, "signal", data)
