@@ -29,7 +29,7 @@ class Audience(Seat):
     def _heard(self, event: ce.SignalArrived, now: float) -> list[cf.Effect]:
         signal, shown = event.signal, self.shown
         if self.refuses(event.user_id):
-            raise RemoteError("refused-member")
+            return self._send_out(event)
         if event.display_name:
             self.names[event.user_id] = event.display_name
         match signal.body:
@@ -46,6 +46,15 @@ class Audience(Seat):
             case _:
                 out = self._negotiates(event, now) if self.joined else []
         return [*out, *([self.state_change()] if self.shown is not shown and self.joined else [])]
+
+    def _send_out(self, event: ce.SignalArrived) -> list[cf.Effect]:
+        """Somebody who was removed is back, on a device that was not there and has not heard of it."""
+        signal, user_id = event.signal, event.user_id
+        comes_in = signal.kind in (Kind.ANNOUNCE, Kind.JOIN) and self.joined
+        if not (comes_in and user_id in self.removed and self.moderates(self.me.user_id)):
+            raise RemoteError("refused-member")
+        told = self.say(user_id, Kind.REMOVE, TargetBody(user_id))
+        return [msgspec.structs.replace(told, device=signal.sender.device)]
 
     def _announced(self, event: ce.SignalArrived, body: AnnounceBody, now: float) -> list[cf.Effect]:
         out: list[cf.Effect] = []

@@ -11,6 +11,8 @@ from .broken import promise
 from .promises import ENDED
 
 if TYPE_CHECKING:
+    from sidecar.conference.machine import Conference
+
     from .nodes import Node
     from .shared import Shared
 
@@ -130,13 +132,14 @@ def _removed(node: Node) -> set[str]:
 
 
 def _agreed(shared: Shared, call_id: str, nodes: list[Node]) -> str | None:
-    """Checks one conference; its room. Who has blocked a member is deaf to it and sees another roster."""
+    """Checks one conference; its room. Who does not hear a member sees another roster."""
     inside = sorted(node.user_id for node in nodes)
     users = sorted(set(inside))
     twice = len(users) < len(inside) and len(users) > 1
     promise(not twice, f"two devices of one user are in {call_id[:12]}")
     conferences = [conference for node in nodes if (conference := node.exchange.hall.get(call_id))]
-    for node, conference in [] if _deaf(nodes) else zip(nodes, conferences, strict=True):
+    blind = _deaf(nodes) or _back(nodes, conferences)
+    for node, conference in [] if blind else zip(nodes, conferences, strict=True):
         promise(len(users) <= conference.limit, f"{len(users)} are in {call_id[:12]}")
         people = conference.session().participants
         seen = sorted(p.user_id for p in people if p.state is ParticipantState.CONNECTED)
@@ -147,3 +150,11 @@ def _agreed(shared: Shared, call_id: str, nodes: list[Node]) -> str | None:
 def _deaf(nodes: list[Node]) -> bool:
     """Whether one of them has blocked another."""
     return any(one.owner.account.social.is_blocked(two.user_id) for one in nodes for two in nodes)
+
+
+def _back(nodes: list[Node], conferences: list[Conference]) -> bool:
+    """Whether somebody who was sent out is back on another device, and no moderator is there to tell it."""
+    return any(
+        here.removed & {node.user_id for node in nodes} and not here.moderates(here.me.user_id)
+        for here in conferences
+    )
