@@ -1,14 +1,17 @@
 """Who has been heard, by us or by a member that we hear: gossip over the control channels (DESIGN D5).
 
-A member that nobody has heard for 15 s is shown as disconnected, however its lease stands; the first word of
-it puts it back.
+A member that has crashed is shown as disconnected 15 s later at the latest, however its lease stands; the first
+word of it puts it back.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-SILENT_S = 15.0
+from .rules import SUSPECT_S
+
+SILENT_S = 14.5
+"""What media takes to notice silence, and we to hear of it, must fit into the 15 s (FAULTS K02)."""
 
 
 class Presence:
@@ -42,8 +45,13 @@ class Presence:
         self._heard.pop(user_id, None)
 
     def gossip(self, now: float) -> dict[str, int]:
-        """Milliseconds since each member that we hear ourselves was heard: what we tell the others."""
-        return {user_id: 0 for user_id in self._hearing if self._heard[user_id] <= now}
+        """Milliseconds since each member that we hear ourselves was heard: what we tell the others.
+
+        Media says that a member is silent only after a while. Until then it may have been silent as long:
+        telling less would keep a crashed member in the rosters of those who have noticed before us.
+        """
+        age_ms = int(SUSPECT_S * 1000)
+        return {user_id: age_ms for user_id in self._hearing if self._heard[user_id] <= now}
 
     def told(self, ages_ms: Mapping[str, int], now: float) -> None:
         """What another member says that it heard; the future and unknown users do not count."""
