@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from tests.sidecars import Record, Sidecar, friend, identity, sidecar
 
 LOOPBACK = {"iceInterfaces": ["127.0.0.0/8"], "camera": "pattern:", "microphone": "tone:440"}
+FIRST_TONE_HZ, NEXT_TONE_HZ = 440, 110
+"""What the first of a party sends, and how far the tones of two neighbours are apart."""
 
 
 @contextlib.asynccontextmanager
 async def party(
-    folder: Path, names: list[str], peers: list[str], *, rooms: bool = False, media: Record | None = None
+    folder: Path,
+    names: list[str],
+    peers: list[str],
+    *,
+    rooms: bool = False,
+    media: Record | None = None,
+    processes: Mapping[str, Record] | None = None,
 ) -> AsyncIterator[dict[str, Sidecar]]:
-    """A sidecar for each name, all contacts of all others, healthy; with ``rooms`` all are in ``room_1``."""
+    """A sidecar for each name, all contacts of all others, healthy; with ``rooms`` all are in ``room_1``.
+
+    Each sends a tone of its own. ``processes`` says how those of some names are started.
+    """
     people = dict(zip(names, await asyncio.gather(*(identity(folder / n) for n in names)), strict=True))
     room = {
         "id": "room_1",
@@ -29,15 +40,22 @@ async def party(
     def config(name: str) -> Record:
         friends = [friend(me, other) for other, me in people.items() if other != name]
         social = {"self": {"displayName": name}, "friends": friends, "rooms": [room] if rooms else []}
-        return {"media": LOOPBACK | (media or {}), "social": social}
+        tone = {"microphone": f"tone:{tone_hz(names.index(name))}"}
+        return {"media": LOOPBACK | tone | (media or {}), "social": social}
 
     async with contextlib.AsyncExitStack() as stack:
         nodes = {}
         for name in names:
-            node = sidecar(folder / name, peers=peers, config=config(name))
+            options = (processes or {}).get(name, {})
+            node = sidecar(folder / name, peers=peers, config=config(name), process_options=options)
             nodes[name] = await stack.enter_async_context(node)
         await asyncio.gather(*(node.healthy() for node in nodes.values()))
         yield nodes
+
+
+def tone_hz(place: int) -> int:
+    """The tone of the one who has that place in a party."""
+    return FIRST_TONE_HZ + NEXT_TONE_HZ * place
 
 
 @contextlib.asynccontextmanager
