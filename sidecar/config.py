@@ -119,6 +119,8 @@ class CallsConfig(NamedTuple):
     lost_s: float = 30.0
     strangers_ring: bool = False
     """Whether the calls of strangers ring, all of them at most 3 a minute and 10 an hour (DESIGN D8)."""
+    mirror_state: bool = False
+    """Whether the states of our calls are written to ``~user.calls``, encrypted to ourselves (DESIGN D3)."""
 
 
 class Config(NamedTuple):
@@ -374,4 +376,5 @@ def _calls(section: Section) -> CallsConfig:
         reconnecting_s=section.number("reconnectingSeconds", default.reconnecting_s, 0.5, 120),
         lost_s=section.number("lostSeconds", default.lost_s, 1, 600),
         strangers_ring=section.flag("strangersRing") is True,
+        mirror_state=section.flag("mirrorState") is True,
     )

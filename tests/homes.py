@@ -26,6 +26,7 @@ from sidecar.app.services.social import SocialChange, SocialService
 from sidecar.conference.hall import Self
 from sidecar.config import resolve
 from sidecar.errors import SidecarError, UnavailableError
+from sidecar.graph.core import sea
 from sidecar.ipc.registry import Client, Pending, Registry
 from sidecar.media import messages as m
 from sidecar.schema import CHANNELS, KeyChanged, Permission
@@ -35,6 +36,8 @@ from sidecar.trust.social import Change, SocialState
 from tests.calls_fakes import FakeHistory, FakeHub, FakeJournal
 from tests.signaling_kit import HandClock, MemoryGraph, MemoryTrust, SeededRandom, friend
 
+SEA_PAIR = sea.make_pair(SeededRandom(99))
+"""Gun's keys of every home."""
 EVERYTHING = frozenset(permission.value for permission in Permission)
 Document = dict[str, Any]
 
@@ -161,6 +164,7 @@ class Home:
             control=control,
             graph=graph,
             hub=self.hub,
+            sea_pair=SEA_PAIR,
             history=self.history,
             journal=FakeJournal(),
             clock=clock,

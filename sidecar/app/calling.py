@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from sidecar import log
@@ -14,6 +14,7 @@ from sidecar.app.services.conferences import ConferenceService, Graph
 from sidecar.app.services.control_link import ControlLink
 from sidecar.app.services.media_owners import Media, MediaOwners
 from sidecar.app.services.meetings import Meetings
+from sidecar.app.services.mirror import mirrored
 from sidecar.app.services.policy import Policy
 from sidecar.app.services.renderer_media import Hub, RendererMedia
 from sidecar.app.services.social import SocialChange
@@ -45,6 +46,7 @@ class Calling:
         control: ControlLink,
         graph: Graph,
         hub: Hub,
+        sea_pair: Mapping[str, str] | None,
         history: Archive,
         journal: Journal,
         clock: Clock,
@@ -54,6 +56,7 @@ class Calling:
     ) -> None:
         """``media``: the sidecar's own; what it tells comes to
         ``on_media_event`` of this class, what front ends tell of theirs goes to the ``on_media_event`` here.
+        ``sea_pair``: gun's keys of our user, where a mirror of its calls may be written.
         """
         self._social = social
         self._control = control
@@ -63,6 +66,8 @@ class Calling:
         )
         self.hall = Hall(ConferenceRules(ring_s=config.calls.ring_timeout_s), me, social.self_name)
         self.hall.rooms, self.hall.gate = policy.rooms, policy.gate
+        if config.calls.mirror_state:
+            hub = mirrored(hub, graph, sea_pair, random=random, log=log.get("calls"))
         self.renderers = RendererMedia(
             hub,
             settings.configure(config),

@@ -142,6 +142,7 @@ class Node:
             control=control,
             graph=self._graph.client,
             hub=self._hub,
+            sea_pair=self._identity.sea,
             history=self._remains.summaries,
             journal=self._remains.journal,
             clock=self._clock,
