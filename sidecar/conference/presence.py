@@ -1,7 +1,7 @@
 """Who has been heard, by us or by a member that we hear: gossip over the control channels (DESIGN D5).
 
-A member that has crashed is shown as disconnected 15 s later at the latest, however its lease stands; the first
-word of it puts it back.
+A member that has crashed is shown as disconnected within 15 s, however its lease stands; the first word of it
+puts it back.
 """
 
 from __future__ import annotations

@@ -31,6 +31,9 @@ from .place import Gate, Place
 from .rules import ConferenceRules
 from .table import State, Trigger, Verdict, decide
 
+CLOCKS_MS = 60_000
+"""How far the network clocks of two members may be apart; nobody's claim moves us further."""
+
 
 class Seat(Crowd):
     """What ``machine.Conference`` does with our user; the others are the crowd's."""
@@ -158,9 +161,13 @@ class Seat(Crowd):
         return [moved, self.open_call(), *self._settle_in(now), self.state_change()]
 
     def _enlist(self, network_ms: int) -> None:
+        """We come after everybody we know of, whatever the clocks say: only who came later offers, and who
+        has not heard of us would be waited for in vain."""
+        before = [info.joined_at for _, info in self.roster.present() if info.pub != self.pub]
+        joined_at = max(network_ms, min(max(before, default=0) + 1, network_ms + CLOCKS_MS))
         self.roster.merge(
             MemberInfo(
-                pub=self.pub, device=self.device, lease=self.lease, joined_at=network_ms, at=network_ms
+                pub=self.pub, device=self.device, lease=self.lease, joined_at=joined_at, at=network_ms
             )
         )
 
