@@ -13,7 +13,9 @@ from sidecar.app.services.control_link import NOTES
 from sidecar.media import messages as m
 from sidecar.signaling import layout
 from sidecar.signaling.messages import EmptyBody, Kind, OfferBody, ReasonBody
+from sidecar.signaling.sealing import MAX_KEY_CHARS, MAX_VALUE_CHARS
 from sidecar.signaling.spoken import ACK_WITHIN_S
+from tests.integration.media_nodes import pair as media_pair
 from tests.signaling_kit import ALICE, BOB, MALLORY, SESSION, Node, World, settle
 
 SOUL = layout.session_soul(SESSION)
@@ -304,3 +306,17 @@ async def test_a_sender_that_stops_leaves_nothing_behind(pair: tuple[Node, Node]
     await asyncio.gather(sending, return_exceptions=True)
     assert len(alice.service.delivery._spoken) == 0
     assert alice.service.delivery._on_the_way == {}
+
+
+async def test_the_largest_leaf_travels_over_a_real_control_channel() -> None:
+    leaf = {"key": "k" * MAX_KEY_CHARS, "value": "v" * MAX_VALUE_CHARS}
+    async with media_pair() as both:
+        both.open()
+        await both.connected()
+        peer = m.PeerRef(call_id="call_1", user_id="bob", gen=0)
+        for number in range(3):
+            both.alice.engine.post(m.SendControl(peer=peer, name=f"signal{number}", data=leaf))
+        for number in range(3):
+            heard = await both.bob.event(m.ControlHeard, lambda note, n=number: note.name == f"signal{n}")
+            assert heard.peer == m.PeerRef(call_id="call_1", user_id="alice", gen=0)
+            assert heard.data == leaf

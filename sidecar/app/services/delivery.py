@@ -132,7 +132,8 @@ class Delivery:
 
     def _closed(self, channel: Channel) -> None:
         self._spoken.closed(channel)
-        self.tick()
+        if self._on_the_way:
+            self.tick()
 
     def _plan(self) -> None:
         self.stop()
