@@ -9,6 +9,7 @@ end, no word to a stranger before the user acts, no timer once all is over.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 
 import pytest
@@ -71,7 +72,8 @@ WIDER: Mapping[str, Budget] = {
 
 
 def search(world: World, limit: int = WORLDS_MAX) -> set[tuple[Side, State]]:
-    """Visits every reachable world; returns the states that each end was seen in."""
+    """Visits every world that the budget can lead to, says how many there are (``pytest -rP``), and returns
+    the states that each end was seen in. Worlds with the same future are one (``World.key``)."""
     seen = {hash(world.key())}
     frontier: list[tuple[World, tuple[Action, ...]]] = [(world, ())]
     met: set[tuple[Side, State]] = set()
@@ -92,6 +94,7 @@ def search(world: World, limit: int = WORLDS_MAX) -> set[tuple[Side, State]]:
             for node in there.nodes.values():
                 met.update((call.facts.side, call.state) for call in node.board._calls.values())
             frontier.append((there, (*path, action)))
+    sys.stdout.write(f"{len(seen)} worlds visited\n")
     return met
 
 
