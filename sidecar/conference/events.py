@@ -11,7 +11,7 @@ from sidecar.signaling.messages import MemberInfo
 
 
 class Create(CallEvent, frozen=True):
-    """Starts a conference in a room. ``call_id`` is ``conference_id(room_id, nonce)``; ``session`` and
+    """Starts a conference in a room. ``call_id`` is ``Hall.new_id(room_id, nonce)``; ``session`` and
     ``nonce``: 128 random bits in hex, ``key``: 256; ``lease``: the public key of the space made for it."""
 
     room_id: str

@@ -39,6 +39,8 @@ class ConferenceFacts:
     session: str
     key: str
     nonce: str
+    founder: str = ""
+    """The full key that the id of a room's conference is made of; its owner is the initiator."""
     created: float
     created_ms: int
     created_at: int

@@ -16,6 +16,7 @@ from sidecar.calls.notes import LiveNote
 from sidecar.calls.people import Person
 from sidecar.calls.states import Side
 from sidecar.errors import Code, LocalError, RemoteError
+from sidecar.ids import fingerprint
 from sidecar.schema import CallSession, CallType, EndReason, MediaTrackKind, ParticipantState
 from sidecar.signaling.messages import AnnounceBody, JoinBody, Kind
 
@@ -61,6 +62,10 @@ class Hall:
         self._me = me
         self._known: dict[str, Conference] = {}
         self._parked: deque[tuple[float, ce.SignalArrived]] = deque()
+
+    def new_id(self, room_id: str, nonce: str) -> str:
+        """The id of a conference that our user makes in a room; ``nonce``: 128 random bits in hex."""
+        return conference_id(room_id, nonce, self._me.pub)
 
     # --- looking ---------------------------------------------------------------------------------------
 
@@ -167,6 +172,7 @@ class Hall:
             session=event.session,
             key=event.key,
             nonce=event.nonce,
+            founder=self._me.pub,
             created=now,
             created_ms=event.at_ms,
             created_at=event.network_ms,
@@ -274,10 +280,11 @@ class Hall:
         facts = ConferenceFacts(
             call_id=signal.call_id,
             call_type=CallType(body.call_type),
-            initiator_id=event.user_id,
+            initiator_id=event.user_id if room is None else fingerprint(body.founder),
             session=body.session,
             key=body.key,
             nonce=body.nonce,
+            founder=body.founder,
             created=now,
             created_ms=event.at_ms,
             created_at=body.created_at,
@@ -297,7 +304,7 @@ class Hall:
         room = self.rooms.get(room_id)
         if room is None or event.user_id not in {guest.user_id for guest in room.members}:
             raise RemoteError("not-in-that-room")
-        if event.signal.call_id != conference_id(room_id, body.nonce):
+        if event.signal.call_id != conference_id(room_id, body.nonce, body.founder):
             raise RemoteError("chosen-id")
         return room
 

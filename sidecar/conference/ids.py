@@ -6,12 +6,14 @@ import hashlib
 import hmac
 
 
-def conference_id(room_id: str, nonce: str) -> str:
-    """The call id of a conference in a room: SHA-256 in hex over the room and 16 random bytes (K01).
+def conference_id(room_id: str, nonce: str, founder: str) -> str:
+    """The call id of a conference in a room: SHA-256 in hex over the room, 16 random bytes, and the full key
+    of who made it (K01).
 
-    Nobody can choose it, and of two conferences that were made at once everybody finds the same one smaller.
+    Nobody can choose it, of two conferences that were made at once everybody finds the same one smaller, and
+    nobody but the founder can pass for him: he moderates (K09).
     """
-    return hashlib.sha256(f"{room_id}|{nonce}".encode()).hexdigest()
+    return hashlib.sha256(f"{room_id}|{nonce}|{founder}".encode()).hexdigest()
 
 
 def proof(key: str, call_id: str, pub: str, device: str) -> str:

@@ -166,9 +166,7 @@ class Seat(Crowd):
         before = [info.joined_at for _, info in self.roster.present() if info.pub != self.pub]
         joined_at = max(network_ms, min(max(before, default=0) + 1, network_ms + CLOCKS_MS))
         self.roster.merge(
-            MemberInfo(
-                pub=self.pub, device=self.device, lease=self.lease, joined_at=joined_at, at=network_ms
-            )
+            MemberInfo(pub=self.pub, device=self.device, lease=self.lease, joined_at=joined_at, at=network_ms)
         )
 
     def _settle_in(self, now: float) -> list[cf.Effect]:
@@ -343,6 +341,7 @@ class Seat(Crowd):
             session=facts.session,
             key=facts.key,
             nonce=facts.nonce,
+            founder=facts.founder,
             display_name=self.me.display_name,
             created_at=facts.created_at,
             ring=ring,

@@ -112,13 +112,15 @@ class MemberInfo(Body, frozen=True, kw_only=True):
 class AnnounceBody(Body, frozen=True, kw_only=True):
     """A conference: where it is (``session``), what opens it (``key``, 32 bytes in hex), who is in it.
 
-    In a room the call id is SHA-256(room id, ``nonce``), so nobody can choose it.
+    In a room the call id is SHA-256(room id, ``nonce``, ``founder``), so nobody can choose it, nor pass for
+    the one who made it. ``founder``: a full key, empty outside rooms.
     """
 
     call_type: Word
     session: SessionId
     key: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
     nonce: SessionId
+    founder: Annotated[str, Meta(pattern=r"^([A-Za-z0-9+/=]{44,60})?\Z")] = ""
     display_name: DisplayName
     created_at: Annotated[int, Meta(ge=0, lt=2**53)]
     ring: bool = False

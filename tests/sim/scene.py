@@ -15,7 +15,6 @@ from sidecar.calls import effects as cf
 from sidecar.calls import events as ce
 from sidecar.conference import events as e
 from sidecar.conference.facts import Guest, Room
-from sidecar.conference.ids import conference_id
 from sidecar.ids import call_id, hex_id
 from sidecar.schema import CallRecord, CallState, CallType, EndReason, ParticipantState
 
@@ -105,7 +104,7 @@ class Scene:
     def meet(self, name: str) -> str:
         """Creates a conference in the room."""
         node, nonce = self.nodes[name], hex_id(self._hex_bytes(16))
-        call = conference_id(ROOM, nonce)
+        call = node.exchange.hall.new_id(ROOM, nonce)
         self._tell(
             name,
             e.Create(

@@ -83,6 +83,7 @@ def test_lives_that_once_broke_a_promise_hold(seed: int):
     assert outcome.broken is None, told(outcome)
 
 
+@pytest.mark.timeout(3600)  # run alone it waits for all lives
 @pytest.mark.parametrize(
     "what",
     [

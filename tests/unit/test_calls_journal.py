@@ -21,7 +21,6 @@ from sidecar.calls.states import Side, State
 from sidecar.conference import events as ce
 from sidecar.conference.facts import Guest, Room
 from sidecar.conference.hall import Hall, Self
-from sidecar.conference.ids import conference_id
 from sidecar.conference.rules import ConferenceRules
 from sidecar.errors import DeniedError, UnavailableError
 from sidecar.log import Logger
@@ -125,7 +124,7 @@ def test_the_record_of_a_cut_off_call_has_an_end_and_nobody_in_it():
 def test_C18_a_conference_is_noted_with_everybody_who_is_in():
     hall = Hall(ConferenceRules(), Self(ALICE, "our key", "our-device"), "Alice")
     hall.rooms = {"room": Room(room_id="room", members=(Guest(ALICE), Guest(BOB)))}
-    new_id = conference_id("room", "ab" * 16)
+    new_id = hall.new_id("room", "ab" * 16)
     hall.create(
         ce.Create(
             call_id=new_id, room_id="room", call_type=CallType.AUDIO, session=SESSION, key="cd" * 32,

@@ -9,7 +9,6 @@ from sidecar.calls.events import Relation
 from sidecar.clock import Clock, Random
 from sidecar.conference import events as e
 from sidecar.conference.hall import Hall
-from sidecar.conference.ids import conference_id
 from sidecar.conference.machine import Conference
 from sidecar.errors import Code, LocalError
 from sidecar.ids import hex_id
@@ -41,7 +40,7 @@ class Meetings:
     ) -> CallSession:
         """Starts the conference of a room, or joins the one that lives there."""
         nonce = self._hex(16)
-        new_id = conference_id(room_id, nonce)
+        new_id = self._hall.new_id(room_id, nonce)
         living = self._hall.living(room_id)
         with self._conferences.lease() as lease:
             self._calls.handle(

@@ -11,7 +11,6 @@ from random import Random
 from sidecar.calls import effects as cf
 from sidecar.calls import events as ce
 from sidecar.conference import events as e
-from sidecar.conference.ids import conference_id
 from sidecar.ids import call_id, hex_id
 from sidecar.schema import CallSession, CallState, CallType, MediaTrackKind, ParticipantState
 
@@ -115,7 +114,7 @@ class Users:
         nonce = hex_id(self._random.randbytes(16))
         node.tell(
             e.Create(
-                call_id=conference_id(room_id, nonce),
+                call_id=node.exchange.hall.new_id(room_id, nonce),
                 room_id=room_id,
                 call_type=self._random.choice((CallType.AUDIO, CallType.VIDEO)),
                 session=hex_id(self._random.randbytes(16)),
