@@ -170,6 +170,7 @@ class Audience(Seat):
             told = self.announcement(event.user_id, ring=False)
             return [*out, told, *self.gone(event.user_id, EndReason.POLICY_DENIED, now)]
         self._gossip_at = now  # who asked for it may be the only one who has heard of the new member
+        self.refresh_soon(now)
         told_now = self._introduce(event.user_id)
         return [*out, *told_now, *self.offered(event, body, now), *self.obey_limit(now)]
 
@@ -233,7 +234,10 @@ class Audience(Seat):
     def _lease_seen(self, event: e.LeaseSeen, now: float) -> list[cf.Effect]:
         if fingerprint(event.info.pub) != event.user_id:
             raise RemoteError("foreign-lease")
-        return [*self.account(event.info, event.network_ms, now), *self.connect_all(now)]
+        out: list[cf.Effect] = []
+        for info in (event.info, *event.others):
+            out += self.account(info, event.network_ms, now)
+        return [*out, *self.connect_all(now)]
 
     def _gossip(self, event: e.Gossip, now: float) -> list[cf.Effect]:
         out = self.gossip(event, now)

@@ -10,10 +10,12 @@ from .plan import SendPlan
 
 class PutLease(Effect, frozen=True):
     """Write our presence into our space of this session, encrypted with ``key``; ``info.at`` is set by
-    whoever writes it. The last one says ``left``, and the space is not needed any more."""
+    whoever writes it. The last one says ``left``, and the space is not needed any more. ``others``: who else
+    is in, for those who look on."""
 
     info: MemberInfo
     key: str
+    others: tuple[MemberInfo, ...] = ()
 
 
 class WatchLease(Effect, frozen=True):

@@ -69,6 +69,7 @@ class LeaseSeen(CallEvent, frozen=True):
     user_id: str
     info: MemberInfo
     network_ms: int
+    others: tuple[MemberInfo, ...] = ()
 
 
 class Gossip(CallEvent, frozen=True):

@@ -1,12 +1,13 @@
 """The presence of a member in the graph: its account, padded and encrypted, in its own space (DESIGN D3).
 
 It is the one mutable thing: a relay sees a key made for this session, one size and times. SEA signs the
-value, so nobody else can write there; the session's key opens it, so only members can read it.
+value, so nobody else can write there; the session's key opens it, so only members can read it. It also names
+the others that are in: who only looks on, or wants to join, follows a few leases and knows everybody.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -16,10 +17,19 @@ from sidecar.graph.core import sea
 from sidecar.signaling.messages import MemberInfo
 
 KEY = "lease"
-SIZE = 512
-"""Bytes of the padded account; a longer one cannot be made of bounded members."""
+SIZE = 3072
+"""Bytes of the padded text: nine accounts of the longest kind."""
+OTHERS_MAX = 16
 
-_decode = msgspec.json.Decoder(MemberInfo).decode
+
+class Lease(msgspec.Struct, frozen=True):
+    """What a member says about itself, and whom it knows to be in."""
+
+    info: MemberInfo
+    others: Annotated[tuple[MemberInfo, ...], msgspec.Meta(max_length=OTHERS_MAX)] = ()
+
+
+_decode = msgspec.json.Decoder(Lease).decode
 
 
 def soul(lease: str) -> str:
@@ -27,22 +37,22 @@ def soul(lease: str) -> str:
     return f"~{lease}/lease"
 
 
-def seal(info: MemberInfo, key: str, random: Random) -> str:
+def seal(lease: Lease, key: str, random: Random) -> str:
     """The value to be signed and put; ``key`` is the session's, in hex."""
-    text = msgspec.json.encode(info).decode()
+    text = msgspec.json.encode(lease).decode()
     return sea.encrypt(text.ljust(SIZE), key, random=random)
 
 
-def unseal(value: Any, key: str, lease: str) -> MemberInfo:
-    """The account in a value whose signature was checked.
+def unseal(value: Any, key: str, lease: str) -> Lease:
+    """What stands in a value whose signature was checked.
 
     Raises RemoteError ``lease`` for what does not open, is malformed, or names another space.
     """
     text = sea.decrypt(value, key) if isinstance(value, str) and len(value) < 8 * SIZE else None
     try:
-        info = _decode(text) if isinstance(text, str) else msgspec.convert(text, MemberInfo)
+        found = _decode(text) if isinstance(text, str) else msgspec.convert(text, Lease)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise RemoteError("lease") from error
-    if info.lease != lease:
+    if found.info.lease != lease:
         raise RemoteError("lease")
-    return info
+    return found

@@ -20,6 +20,8 @@ class ConferenceRules:
     lease_s: float = 60.0
     """A lease that is older says nothing any more."""
     refresh_s: float = 20.0
+    tell_s: float = 2.0
+    """How soon a lease says that somebody has joined: several that do so at once cost one write."""
     gossip_s: float = 5.0
     grow_s: float = 5.0
     """Between two words to the other end of a call that has become a conference, until it joins."""

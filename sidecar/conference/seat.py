@@ -254,8 +254,9 @@ class Seat(Crowd):
         out: list[cf.Effect] = [moved]
         if old is State.JOINED:
             out += self._depart(reason, now)
-        if decision is State.ENDED:
+        if decision is State.ENDED:  # who has only left looks on
             self._stale_at, self._forget_at = None, now + self.rules.ended_ttl_s
+            out += [f.UnwatchLease(call_id=self.call_id, user_id=user_id) for user_id in self.members]
         if old in (State.JOINED, State.RINGING):
             self.reason, self.ended_ms = reason, self.facts.at_ms(now)
             self.me.state = ParticipantState.DISCONNECTED
@@ -266,11 +267,10 @@ class Seat(Crowd):
         """Says goodbye to everybody, closes everything, and leaves word in the lease."""
         goodbye = ReasonBody(reason=reason.value)
         out: list[cf.Effect] = [self.say(user_id, Kind.END, goodbye) for user_id in self.members]
-        for user_id, member in self.members.items():
+        for member in self.members.values():
             if member.path is not None:
                 member.path.close()
                 member.path, member.met, member.shown = None, False, False
-            out.append(f.UnwatchLease(call_id=self.call_id, user_id=user_id))
         info = self.my_info
         if info is not None:
             gone = msgspec.structs.replace(info, at=max(info.at + 1, self.network_ms(now)), left=True)
@@ -322,13 +322,22 @@ class Seat(Crowd):
             return []
         info = msgspec.structs.replace(info, at=max(info.at, self.network_ms(now)))
         self.roster.merge(info)
-        return [f.PutLease(call_id=self.call_id, info=info, key=self.facts.key)]
+        others = tuple(other for user_id, other in self.present(now) if user_id != self.me.user_id)
+        return [f.PutLease(call_id=self.call_id, info=info, key=self.facts.key, others=others)]
+
+    def refresh_soon(self, now: float) -> None:
+        """The one who is in for longest tells those who look on that somebody has joined."""
+        if self._lease_at is not None and self.is_senior(now):
+            self._lease_at = min(self._lease_at, now + self.rules.tell_s)
+
+    def is_senior(self, now: float) -> bool:
+        """Whether our user is the one who is in for longest."""
+        return next((user_id for user_id, _ in self.present(now)), None) == self.me.user_id
 
     def announce(self, now: float, *, ring: bool) -> list[cf.Effect]:
         """To every member of the room that is not in, by the one who is in for longest (K01)."""
         self._announce_at = now + self.rules.announce_s
-        first = next((user_id for user_id, _ in self.present(now)), None)
-        if self.room is None or first != self.me.user_id:
+        if self.room is None or not self.is_senior(now):
             return []
         absent = [guest for guest in self.room.members if self._is_absent(guest.user_id)]
         return [self.announcement(guest.user_id, ring=ring) for guest in absent[: self.rules.announce_max]]

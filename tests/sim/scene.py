@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from functools import partial
 
@@ -13,10 +13,13 @@ from sidecar.app.tools.simulation.users import relation
 from sidecar.app.tools.simulation.world import World
 from sidecar.calls import effects as cf
 from sidecar.calls import events as ce
+from sidecar.conference import effects as f
 from sidecar.conference import events as e
 from sidecar.conference.facts import Guest, Room
+from sidecar.conference.plan import SendPlan
 from sidecar.ids import call_id, hex_id
 from sidecar.schema import CallRecord, CallState, CallType, EndReason, ParticipantState
+from sidecar.signaling.messages import Kind
 
 ROOM = "room"
 AFTERMATH_S = 600.0
@@ -27,7 +30,7 @@ class Scene:
     """Users with one device each unless ``devices`` says more; all are friends and in one room.
 
     A device is named like ``ann``, the second one of a user ``ann/2``. ``offsets_ms``: how wrong the network
-    time of a device is.
+    time of a device is; ``cap``: how many the room's domain lets into a conference.
     """
 
     def __init__(
@@ -38,6 +41,7 @@ class Scene:
         sealed: bool = False,
         devices: dict[str, int] | None = None,
         offsets_ms: dict[str, int] | None = None,
+        cap: int | None = None,
     ) -> None:
         self.world = World(seed, net, sealed=sealed, on_effect=self._saw)
         accounts = [self.world.user(name, number) for number, name in enumerate(users, 1)]
@@ -49,17 +53,25 @@ class Scene:
                 offset_ms = (offsets_ms or {}).get(name, 0)
                 self.nodes[name] = self.world.device(account, skew_ms=offset_ms, offset_ms=offset_ms)
         guests = tuple(Guest(account.user_id, account.name) for account in accounts)
-        self.world.set_rooms({ROOM: Room(room_id=ROOM, members=guests)})
+        self.world.set_rooms({ROOM: Room(room_id=ROOM, members=guests, participants_max=cap)})
         self.rings: dict[str, list[str]] = defaultdict(list)
         """Calls that rang, by device."""
         self.records: dict[str, list[CallRecord]] = defaultdict(list)
         """The history of each device."""
+        self.said: Counter[Kind] = Counter()
+        """Signals that were written."""
+        self.plans: dict[str, list[tuple[float, SendPlan]]] = defaultdict(list)
+        """What each device was told to send, and when."""
         self.world.start()
 
     def _saw(self, node: Node, effect: cf.Effect) -> None:
         name = next(name for name, one in self.nodes.items() if one is node)
         if isinstance(effect, cf.Ring):
             self.rings[name].append(effect.call_id)
+        elif isinstance(effect, cf.SendSignal):
+            self.said[effect.kind] += 1
+        elif isinstance(effect, f.SetSendPlan):
+            self.plans[name].append((self.world.shared.agenda.now, effect.plan))
         elif isinstance(effect, cf.CallEnded):
             self.records[name].append(effect.record)
 
@@ -125,6 +137,12 @@ class Scene:
         node = self.nodes[name]
         at_ms, network_ms = node.clock.wall_ms(), node.clock.network_ms()
         self._tell(name, e.Join(call_id=call, lease=node.new_lease(), at_ms=at_ms, network_ms=network_ms))
+
+    def may_join(self, name: str, call: str) -> bool:
+        """Tries it."""
+        node = self.nodes[name]
+        at_ms, network_ms = node.clock.wall_ms(), node.clock.network_ms()
+        return node.tell(e.Join(call_id=call, lease=node.new_lease(), at_ms=at_ms, network_ms=network_ms))
 
     def invite(self, name: str, guest: str, call: str) -> None:
         node, other = self.nodes[name], self.nodes[guest].owner.account

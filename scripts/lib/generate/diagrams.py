@@ -23,8 +23,8 @@ CONFERENCE_INTRODUCTION = """\
 # The states of a conference
 
 As one node sees it; every member has its own. `ended` is final for this node; a conference that was left is
-only known, and may be joined again. The connection to each person is a path of its own, as in 1:1 calls, and is
-rebuilt without any change of these states.
+only known, and may be joined again. The connection to each person is a path of its own, as in 1:1 calls, and
+is rebuilt without any change of these states.
 """
 LEGEND = """
 A call that a fault kept from ever becoming active is shown as `failed`, every other one as `ended`;

@@ -18,6 +18,7 @@ from sidecar.clock import Clock, Random
 from sidecar.conference import effects as f
 from sidecar.conference import events as e
 from sidecar.conference import lease
+from sidecar.conference.roster import ACCOUNTS_MAX
 from sidecar.errors import RemoteError, SidecarError
 from sidecar.graph.core import sea
 from sidecar.log import Logger
@@ -126,7 +127,7 @@ class ConferenceService:
             del self._spaces[info.lease]
         else:
             info = msgspec.structs.replace(info, at=self._clock.network_ms())
-        value = lease.seal(info, effect.key, self._random)
+        value = lease.seal(lease.Lease(info, effect.others), effect.key, self._random)
         task = asyncio.create_task(self._write(effect.call_id, value, pair), name="lease")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -142,21 +143,26 @@ class ConferenceService:
         key = (effect.call_id, effect.user_id)
         self._forget(key)
 
-        def found(name: str, value: Any, _: float) -> None:
+        def changed(name: str, value: Any, _: float) -> None:
             if name != lease.KEY or value is None:
                 return
             try:
-                info = lease.unseal(value, effect.key, effect.lease)
+                found = lease.unseal(value, effect.key, effect.lease)
             except RemoteError as error:
                 self.dropped[error.reason] += 1
                 return
-            network_ms = self._clock.network_ms()
             self._tell(
-                e.LeaseSeen(call_id=effect.call_id, user_id=effect.user_id, info=info, network_ms=network_ms)
+                e.LeaseSeen(
+                    call_id=effect.call_id,
+                    user_id=effect.user_id,
+                    info=found.info,
+                    others=found.others,
+                    network_ms=self._clock.network_ms(),
+                )
             )
 
         try:
-            self._watches[key] = self._graph.watch_values(lease.soul(effect.lease), found)
+            self._watches[key] = self._graph.watch_values(lease.soul(effect.lease), changed)
         except SidecarError as error:
             self._log.warning("lease not read", call_id=effect.call_id, code=error.code.value)
 
@@ -187,7 +193,7 @@ class ConferenceService:
                 call_id=peer.call_id,
                 user_id=peer.user_id,
                 ages_ms=said.ages_ms,
-                members=said.members[: lease.SIZE],
+                members=said.members[:ACCOUNTS_MAX],
                 network_ms=self._clock.network_ms(),
             )
         )

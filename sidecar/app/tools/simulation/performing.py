@@ -10,7 +10,7 @@ from sidecar.calls import effects as cf
 from sidecar.calls import events as ce
 from sidecar.conference import effects as f
 from sidecar.conference import events as e
-from sidecar.conference.lease import KEY, soul
+from sidecar.conference.lease import KEY, Lease, soul
 from sidecar.signaling.messages import MemberInfo
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def _put_lease(node: Node, effect: f.PutLease) -> None:
             pub=info.pub, device=info.device, lease=info.lease, joined_at=info.joined_at,
             at=node.clock.network_ms(),
         )  # fmt: skip
-    node.shared.graph.put(node.name, soul(info.lease), KEY, info)
+    node.shared.graph.put(node.name, soul(info.lease), KEY, Lease(info, effect.others))
 
 
 def _watch(node: Node, effect: f.WatchLease) -> None:
@@ -102,9 +102,11 @@ def _unwatch(node: Node, effect: f.WatchLease | f.UnwatchLease) -> None:
         node.shared.graph.unwatch(node.name, soul(lease))
 
 
-def _lease_seen(node: Node, call_id: str, user_id: str, _: str, info: MemberInfo) -> None:
+def _lease_seen(node: Node, call_id: str, user_id: str, _: str, lease: Lease) -> None:
     now_ms = node.clock.network_ms()
-    node.hear(e.LeaseSeen(call_id=call_id, user_id=user_id, info=info, network_ms=now_ms))
+    node.hear(
+        e.LeaseSeen(call_id=call_id, user_id=user_id, info=lease.info, others=lease.others, network_ms=now_ms)
+    )
 
 
 def _gossip(node: Node, effect: f.SendGossip) -> None:
