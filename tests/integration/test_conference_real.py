@@ -26,6 +26,8 @@ FIVE = ["alice", "bob", "carol", "dave", "erin"]
 THREE = FIVE[:3]
 CONNECTED_S = 60.0
 """For a mesh of five to stand and to be heard, on two cores that do other things too."""
+ANNOUNCED_S = 60.0
+"""Who missed the first word about a conference hears the next one."""
 GONE_S = 15.0
 """FAULTS K02."""
 BUSY_S = 5.0
@@ -80,7 +82,7 @@ async def together(nodes: Sequence[Sidecar], call_id: str | None = None) -> str:
     everybody = {node.me["userId"] for node in nodes}
     found: list[list[str]] = []
     try:
-        async with asyncio.timeout(CONNECTED_S):
+        async with asyncio.timeout(ANNOUNCED_S + CONNECTED_S):
             while True:
                 found = [[s["id"] for s in await node.call("call:list-active")] for node in nodes]
                 wanted = call_id or found[0][0] if found[0] else None
@@ -140,6 +142,7 @@ async def test_K02_of_five_that_hear_each_other_a_killed_one_is_gone_from_all_ro
             assert len(lost) == 1, "nobody else was ever gone"
 
 
+@pytest.mark.timeout(240)
 async def test_K01_two_that_create_at_once_are_one_conference_under_the_smaller_id(tmp_path: Path) -> None:
     async with (
         relay(tmp_path / "relay") as gun,
@@ -159,6 +162,7 @@ async def test_K01_two_that_create_at_once_are_one_conference_under_the_smaller_
         assert len(rung) == 1, rung
 
 
+@pytest.mark.timeout(240)
 async def test_C18_a_killed_member_meets_the_others_again_and_hears_no_old_ring(tmp_path: Path) -> None:
     async with relay(tmp_path / "relay") as gun:
         peers = [gun.ready["gun"]]
@@ -298,7 +302,7 @@ async def test_P05_a_dump_of_the_relays_store_shows_no_fingerprint_beside_a_call
             met = await meet(people)
             everybody = [*people.values(), mallory]
             users = [node.me[name] for node in everybody for name in ("userId", "publicKey", "device")]
-            calls = [called, str(asked["id"]), met, "room_1", *people]
+            calls = [called, str(asked["id"]), met, "room_1"]
         gun.process.terminate()
         await gun.exit_code()
 
