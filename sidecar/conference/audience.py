@@ -89,20 +89,15 @@ class Audience(Seat):
         listed = any((info.pub, info.device) == (self.pub, self.device) for info in body.members)
         if listed or rank(event.user_id, member.info) < rank(self.me.user_id, mine):
             return []
-        return [self._account_for(event.user_id, signal.sender.device)]
+        return [self.account_for(event.user_id, signal.sender.device)]
 
     def _negotiates(self, event: ce.SignalArrived, now: float) -> list[cf.Effect]:
         """About a connection. A device of a member whose place another device has taken is told so: with its
         connections it has lost what would have told it."""
         member, device = self.members.get(event.user_id), event.signal.sender.device
         if member is not None and device != member.info.device:
-            return [self._account_for(event.user_id, device)]
+            return [self.account_for(event.user_id, device)]
         return self.negotiated(event, now)
-
-    def _account_for(self, user_id: str, device: str | None) -> cf.SendSignal:
-        """Who is in, for one device that reads the session."""
-        told = self.announcement(user_id, ring=False)
-        return msgspec.structs.replace(told, session=self.facts.session, device=device)
 
     def ring(
         self, event: ce.SignalArrived, body: AnnounceBody, now: float, *, waiting: bool = False
@@ -137,7 +132,12 @@ class Audience(Seat):
             return self._told_of_me(info, now)
         if self.refuses(user_id) or info.at > network_ms + BACKDATED_MS:
             return []
-        return self.learn(info, user_id, network_ms, now, name)
+        before = self.members[user_id].info.device if user_id in self.members else None
+        out = self.learn(info, user_id, network_ms, now, name)
+        member = self.members.get(user_id)
+        if not self.joined or member is None or before in (None, member.info.device):
+            return out
+        return [*out, self.account_for(user_id, before)]  # it may have lost us before it heard of us
 
     def _told_of_me(self, info: MemberInfo, now: float) -> list[cf.Effect]:
         """Another device of our user is in: it has taken the conference, and we stop."""
@@ -240,6 +240,8 @@ class Audience(Seat):
         return [*out, *self.connect_all(now)]
 
     def _gossip(self, event: e.Gossip, now: float) -> list[cf.Effect]:
+        if event.user_id not in self.members:
+            return []
         out = self.gossip(event, now)
         for info in event.members:
             out += self.account(info, event.network_ms, now)

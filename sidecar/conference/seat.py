@@ -179,7 +179,18 @@ class Seat(Crowd):
         out += [self.listen(user_id) for user_id in others if user_id != self.me.user_id]
         for user_id, member in self.members.items():
             out += self.watch(user_id, member.info.lease)
+            out += self._tell_other_devices(user_id, member)
         return [*out, *self.connect_all(now)]
+
+    def _tell_other_devices(self, user_id: str, member: Member) -> list[cf.Effect]:
+        """Two devices of a user who are in alone say nothing to each other; the first to come tells them."""
+        others = [info for info in self.roster.of(user_id) if info.device != member.info.device]
+        return [self.account_for(user_id, info.device) for info in others if not info.left]
+
+    def account_for(self, user_id: str, device: str | None) -> cf.SendSignal:
+        """Who is in, for one device that reads the session."""
+        told = self.announcement(user_id, ring=False)
+        return msgspec.structs.replace(told, session=self.facts.session, device=device)
 
     def adopt(self, call: Call, lease: str, network_ms: int, now: float) -> list[cf.Effect]:
         """Takes over a 1:1 call with its connection, sources and recordings (no media is interrupted)."""
