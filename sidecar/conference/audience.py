@@ -86,6 +86,8 @@ class Audience(Seat):
             return []
         if signal.kind is Kind.GROW:
             return [self.say(event.user_id, Kind.JOIN, self.join_body(None))]
+        if signal.sender.device != member.info.device:  # another device has taken its place
+            return [self.account_for(event.user_id, signal.sender.device)]
         listed = any((info.pub, info.device) == (self.pub, self.device) for info in body.members)
         if listed or rank(event.user_id, member.info) < rank(self.me.user_id, mine):
             return []
