@@ -142,7 +142,17 @@ class Hall:
             return conference.invite(event.user_id, event.display_name, now)
         if isinstance(event, e.Join) and not conference.joined:
             conference = self._smallest(conference)
+            return [*conference.handle(event, now), *self._settle(conference, now)]
         return conference.handle(event, now)
+
+    def _settle(self, conference: Conference, now: float) -> list[cf.Effect]:
+        """Our user is in one of a room: another one that still asks him stops."""
+        room_id = conference.facts.room_id
+        if room_id is None or not conference.joined:
+            return []
+        others = [c for c in self._known.values() if c.facts.room_id == room_id and c.state is State.RINGING]
+        replaced = (ce.Superseded(call_id=c.call_id, reason=EndReason.REPLACED) for c in others)
+        return [out for c, event in zip(others, replaced, strict=True) for out in c.handle(event, now)]
 
     def _smallest(self, conference: Conference) -> Conference:
         """Of two that were made in one room at once everybody joins the same (K01)."""
@@ -164,7 +174,7 @@ class Hall:
         """Starts a conference in a room, or joins the one that lives there already."""
         living = self.living(event.room_id)
         if living is not None:
-            return living.join(_as_join(event, living.call_id), now)
+            return [*living.join(_as_join(event, living.call_id), now), *self._settle(living, now)]
         facts = ConferenceFacts(
             call_id=event.call_id,
             call_type=event.call_type,
@@ -332,7 +342,7 @@ class Hall:
             kinds=kinds,
             owner=owner,
         )
-        return [*out, *heard.join(join, now)]
+        return [*out, *heard.join(join, now), *self._settle(heard, now)]
 
     # --- a call that grows ---------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from sidecar.app.tools.simulation.network import PRESETS
-from sidecar.schema import EndReason
+from sidecar.schema import CallState, EndReason
 from tests.sim.scene import Scene
 
 NAMES = ("ann", "bob", "cy", "dee", "eve", "fay", "gil", "hal", "ian")
@@ -134,3 +134,16 @@ def test_K05_somebody_who_comes_and_goes_at_the_border_changes_it_at_most_every_
     assert moments
     assert all(later - earlier >= 10.0 for earlier, later in pairwise(moments))
     scene.rest(120.0)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_K01_who_takes_one_of_two_that_were_made_at_once_is_not_asked_into_the_other(seed: int):
+    scene = Scene(*NAMES[:3], seed=seed)
+    for name in NAMES[:2]:
+        scene.at(0.0, scene.meet, name)
+    scene.run(2.0)
+    (rung,) = scene.rings["cy"]
+    scene.join("cy", rung)
+    scene.run(10.0)
+    assert [session.state for session in scene.nodes["cy"].exchange.active()] == [CallState.ACTIVE]
+    scene.rest(10.0)
