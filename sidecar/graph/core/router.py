@@ -194,7 +194,7 @@ class Router:
             if message.pid and not message.aleph:
                 self._resume(connection, message.pid, now, now_ms)
                 for get in self._inquiry.joined(connection, now):
-                    self._ask(connection, get, answers.find(self._store, get, now_ms), now)
+                    self._ask([connection], get, answers.find(self._store, get, now_ms), now)
             if message.at is None:
                 self._send(connection, wire.write_hello(self._new_id(), self._pid, at=message.id, aleph=True))
         elif message.dam == "off" and message.get is not None:
@@ -219,7 +219,7 @@ class Router:
             for part in answers.split(node, self._limits.reply_bytes):
                 self._send(connection, wire.write_put(self._new_id(), {soul: part}))
             if "#" not in soul:
-                self._ask(connection, get, node, now)
+                self._ask([connection], get, node, now)
 
     def _pass_reply(self, connection: int, message_id: str, message: wire.Message, now: float) -> None:
         """An answer to a message somebody else sent goes to that one alone."""
@@ -293,8 +293,9 @@ class Router:
         receivers = tuple(connection for connection in self._upstreams if connection != source)
         if changes and receivers:
             message_id = self._new_id()
+            souls = tuple(changes)
             for receiver in receivers:
-                self._upstreams.shared(receiver, message_id, tuple(changes))
+                self._upstreams.shared(receiver, message_id, souls)
             self._effects.append(Deliver(receivers, wire.write_put(message_id, changes)))
 
     def _catch_up(self, connection: int, now: float) -> None:
@@ -336,11 +337,8 @@ class Router:
             self._send(connection, text)
         if get.keys is not None or get.exact or "#" in get.soul:
             return
-        if is_new:
-            self._ask(connection, get, node, now)
         others = self._inquiry.doubted if node else self._inquiry.missed
-        for other in others(connection, get, now):
-            self._ask(other, get, node, now)
+        self._ask([connection] * is_new + others(connection, get, now), get, node, now)
 
     def _subscribe(self, connection: int, get: wire.Get) -> bool:
         """A get is answered in any case; whether it is followed from now on, and was not before."""
@@ -351,16 +349,17 @@ class Router:
             self.counters["subscriptions-full"] += 1
         return False
 
-    def _ask(self, connection: int, get: wire.Get, known: Node, now: float) -> None:
+    def _ask(self, connections: list[int], get: wire.Get, known: Node, now: float) -> None:
         """gun.js never re-sends what it wrote offline, but answers a get from its memory.
 
         The hash of what we have keeps it silent when it has nothing else (gun.md section 6b). Who subscribes
         to something is asked for it, and a few others are when nothing is known.
         """
-        message_id = self._new_id()
-        self._seen.first_sight(message_id, RELAY, now)
-        digest = answers.digest(get.soul, known)
-        self._send(connection, wire.write_get(message_id, get.soul, get.key, digest=digest))
+        digest = answers.digest(get.soul, known) if connections else None
+        for connection in connections:
+            message_id = self._new_id()
+            self._seen.first_sight(message_id, RELAY, now)
+            self._send(connection, wire.write_get(message_id, get.soul, get.key, digest=digest))
 
     # Time
 
