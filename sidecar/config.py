@@ -117,6 +117,10 @@ class CallsConfig(NamedTuple):
     suspect_s: float = 2.5
     reconnecting_s: float = 5.0
     lost_s: float = 30.0
+    strangers_ring: bool = False
+    """Whether the calls of strangers ring, all of them at most 3 a minute and 10 an hour (DESIGN D8)."""
+    mirror_state: bool = False
+    """Whether the states of our calls are written to ``~user.calls``, encrypted to ourselves (DESIGN D3)."""
 
 
 class Config(NamedTuple):
@@ -210,6 +214,13 @@ class Section:
     def optional_integer(self, member: str, low: int, high: int) -> int | None:
         """A whole number, or None when it is absent or null."""
         return self.integer(member, low, low, high) if self.has(member) else None
+
+    def flag(self, member: str) -> bool | None:
+        """None where it is absent."""
+        value = self.members.get(member)
+        if value is not None and not isinstance(value, bool):
+            raise ConfigError(self.name(member), "neither true nor false")
+        return value
 
     def only(self, *members: str) -> None:
         """A misspelled limit would silently be none."""
@@ -364,4 +375,6 @@ def _calls(section: Section) -> CallsConfig:
         suspect_s=section.number("suspectSeconds", default.suspect_s, 0.5, 60),
         reconnecting_s=section.number("reconnectingSeconds", default.reconnecting_s, 0.5, 120),
         lost_s=section.number("lostSeconds", default.lost_s, 1, 600),
+        strangers_ring=section.flag("strangersRing") is True,
+        mirror_state=section.flag("mirrorState") is True,
     )

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
+
+_USER_ID = re.compile(r"[0-9a-f]{16}\Z")
 
 
 def fingerprint(pub_spki_base64: str) -> str:
@@ -12,6 +15,11 @@ def fingerprint(pub_spki_base64: str) -> str:
     It is an address, not a proof (64 bits): full keys are compared and pinned (alephnet.md section 2).
     """
     return hashlib.sha256(pub_spki_base64.encode("ascii")).hexdigest()[:16]
+
+
+def is_user_id(text: str) -> bool:
+    """Whether a text can be the fingerprint of a key."""
+    return _USER_ID.match(text) is not None
 
 
 def call_id(random16: bytes) -> str:

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
 
 from sidecar.app.services.call_media import CallMedia
 from sidecar.app.services.calls import CallsService
+from sidecar.app.services.policy import Policy
 from sidecar.calls.events import Relation
+from sidecar.calls.notes import LiveNote
 from sidecar.calls.rules import Rules
 from sidecar.calls.switchboard import Switchboard
+from sidecar.conference.exchange import Exchange
+from sidecar.conference.facts import Self
+from sidecar.conference.hall import Hall
+from sidecar.conference.rules import ConferenceRules
 from sidecar.log import Logger
 from sidecar.media import messages as m
 from sidecar.schema import CallRecord, MediaTrackKind
 from sidecar.signaling.messages import Incoming, Kind
+from sidecar.trust.social import Change, Contact, Fact, SocialState
 from tests.calls_lab import ALICE, BOB, WALL_MS
 
 SOURCES = {MediaTrackKind.AUDIO: "tone:440", MediaTrackKind.VIDEO: "pattern:"}
@@ -86,6 +93,9 @@ class FakeSignaling:
         if self.error is not None:
             raise self.error
 
+    def devices(self, user_id: str) -> tuple[str, ...]:
+        return ()
+
     def prefetch(self, user_id: str) -> None:
         self.prefetched.append(user_id)
 
@@ -103,7 +113,7 @@ class FakeHub:
     def __init__(self) -> None:
         self.events: list[tuple[str, msgspec.Struct]] = []
 
-    def emit(self, name: str, data: msgspec.Struct) -> None:
+    def emit(self, name: str, data: msgspec.Struct, *, to: str | None = None) -> None:
         self.events.append((name, data))
 
     def names(self) -> list[str]:
@@ -119,24 +129,43 @@ class FakeHistory:
         self.records.append(record)
         self.added.set()
 
+    def newest(self, limit: int, before_ms: int | None = None) -> list[CallRecord]:
+        upper = before_ms if before_ms is not None else 2**62
+        return [record for record in reversed(self.records) if record.ended_at < upper][:limit]
+
+
+class FakeJournal:
+    def __init__(self) -> None:
+        self.notes: list[LiveNote] = []
+
+    def keep(self, notes: Iterable[LiveNote]) -> None:
+        self.notes = list(notes)
+
 
 class Bench:
     """A calls service with stand-ins all round."""
 
     def __init__(self, tmp_path: Any, rules: Rules | None = None) -> None:
         self.media, self.signaling = FakeMedia(), FakeSignaling()
-        self.hub, self.history = FakeHub(), FakeHistory()
+        self.hub, self.history, self.journal = FakeHub(), FakeHistory(), FakeJournal()
         self.clock = FakeClock()
+        self.social = SocialState([Change(Fact.FRIEND, BOB, Contact(BOB, "Bob", "Bob's key"))])
         self.board = Switchboard(rules or Rules(), ALICE, "Alice")
         self.calls = CallsService(
-            self.board,
+            Exchange(
+                self.board,
+                Hall(ConferenceRules(), Self(ALICE, "our key", "our-device", lambda _: ""), "Alice"),
+                str,
+            ),
             media=self.media,
             signaling=self.signaling,
             hub=self.hub,
             history=self.history,
-            names={BOB: "Bob"}.get,
+            journal=self.journal,
+            policy=Policy(self.social, ALICE),
             sources=SOURCES,
             ice_servers=[m.IceServer(urls=["stun:127.0.0.1:3478"])],
+            more={},
             clock=self.clock,
             random=FakeRandom(),
             log=Logger("calls"),

@@ -20,6 +20,7 @@ from sidecar.signaling.messages import (
     EmptyBody,
     InviteBody,
     Kind,
+    OfferBody,
     Party,
     ReasonBody,
     Signal,
@@ -60,7 +61,14 @@ def said(effects: Sequence[f.Effect]) -> list[tuple[str, str | None]]:
 
 
 def signal(
-    kind: Kind, body: AnyBody | None = None, *, call_id: str = CALL, device: str = "peer-device", gen: int = 0
+    kind: Kind,
+    body: AnyBody | None = None,
+    *,
+    call_id: str = CALL,
+    device: str = "peer-device",
+    gen: int = 0,
+    epoch: str = "epoch",
+    issued_ms: int = WALL_MS,
 ) -> Signal:
     return Signal(
         kind=kind,
@@ -68,11 +76,11 @@ def signal(
         sender=Party(pub="peer key", device=device),
         recipient=Party(pub="our key"),
         body=EmptyBody() if body is None else body,
-        epoch="epoch",
+        epoch=epoch,
         gen=gen,
         seq=0,
-        issued_at_ms=WALL_MS,
-        expires_at_ms=WALL_MS + 60_000,
+        issued_at_ms=issued_ms,
+        expires_at_ms=issued_ms + 60_000,
         nonce="nonce",
     )
 
@@ -99,9 +107,10 @@ def invite(
     late_ms: int = 0,
     call_type: str = "video",
     name: str | None = "Peer",
+    issued_ms: int = WALL_MS,
 ) -> e.SignalArrived:
     body = InviteBody(call_type=call_type, session=SESSION, display_name="Claim", sdp=sdp)
-    sent = signal(Kind.INVITE, body, call_id=call_id)
+    sent = signal(Kind.INVITE, body, call_id=call_id, issued_ms=issued_ms)
     return arrived(sent, user_id=user_id, contact=contact, late_ms=late_ms, name=name)
 
 
@@ -111,8 +120,10 @@ def initiate(
     user_id: str = BOB,
     relation: e.Relation = e.Relation.CONTACT,
     call_type: CallType = CallType.VIDEO,
+    devices: tuple[str, ...] = ("peer-device",),
 ) -> e.Initiate:
     return e.Initiate(
+        devices=devices,
         call_id=call_id,
         user_id=user_id,
         display_name="Peer",
@@ -155,22 +166,37 @@ def broken(reason: EndReason = EndReason.CONNECTION_LOST, *, gen: int = CALLER_G
     return e.PeerFailed(call_id=CALL, user_id=BOB, gen=gen, reason=reason.value)
 
 
-def lost(*, gen: int = CALLER_GEN, final: bool = True) -> e.PeerLiveness:
-    return e.PeerLiveness(call_id=CALL, user_id=BOB, gen=gen, lost=final)
+def judged(level: e.Level, *, gen: int = CALLER_GEN) -> e.PeerLiveness:
+    return e.PeerLiveness(call_id=CALL, user_id=BOB, gen=gen, level=level)
+
+
+def lost(*, gen: int = CALLER_GEN) -> e.PeerLiveness:
+    return judged(e.Level.LOST, gen=gen)
+
+
+def offered(sdp: str = "v=0 next offer", *, gen: int = 1) -> e.SignalArrived:
+    return arrived(signal(Kind.OFFER, OfferBody(sdp=sdp), gen=gen))
 
 
 def board(rules: Rules | None = None) -> Switchboard:
-    return Switchboard(rules or Rules(), ALICE, "Alice")
+    return Switchboard(rules or Rules(), ALICE, "Alice", public_key="our key", device="our-device")
 
 
-def at(side: Side, state: State, *, offered: bool = True, rules: Rules | None = None) -> Switchboard:
+def at(
+    side: Side,
+    state: State,
+    *,
+    offered: bool = True,
+    rules: Rules | None = None,
+    devices: tuple[str, ...] = ("peer-device",),
+) -> Switchboard:
     """A switchboard whose only call is in that state at that end, at T0, with Bob at the other end."""
     made = board(rules)
     gen = CALLER_GEN if offered else CALLEE_GEN
     if side is Side.CALLER:
         relation = e.Relation.CONTACT if offered else e.Relation.STRANGER
         path: list[tuple[State, e.Event]] = [
-            (State.PREPARING if offered else State.INVITING, initiate(relation=relation))
+            (State.PREPARING if offered else State.INVITING, initiate(relation=relation, devices=devices))
         ]
         if offered:
             path.append((State.INVITING, described("offer")))
@@ -187,8 +213,10 @@ def at(side: Side, state: State, *, offered: bool = True, rules: Rules | None = 
             (State.ANSWERING, e.Accept(call_id=CALL)),
             (State.CONNECTING, described("answer" if offered else "offer", gen=gen)),
         ]
+    if state is State.BROKEN:
+        path.append((State.BROKEN, broken(gen=gen)))
     path.append((State.ACTIVE, connected(gen=gen)))
-    path.append((State.BROKEN, broken(gen=gen)))
+    path.append((State.RECONNECTING, judged(e.Level.RECONNECTING, gen=gen)))
     path.append((State.ENDED, e.End(call_id=CALL)))
     for reached, event in path:
         made.handle(event, T0)
@@ -207,6 +235,8 @@ def event_for(trigger: Trigger, *, gen: int = CALLER_GEN, makes: str = "answer")
         Trigger.ACCEPT: e.Accept(call_id=CALL),
         Trigger.REJECT: e.Reject(call_id=CALL),
         Trigger.END: e.End(call_id=CALL),
+        Trigger.HOLD: e.Hold(call_id=CALL),
+        Trigger.RESUME: e.Resume(call_id=CALL),
         Trigger.MUTE: e.Mute(call_id=CALL, kind=MediaTrackKind.AUDIO, muted=True),
         Trigger.USE: e.UseMedia(call_id=CALL),
         Trigger.INVITE: invite(),
@@ -217,6 +247,9 @@ def event_for(trigger: Trigger, *, gen: int = CALLER_GEN, makes: str = "answer")
         Trigger.ANSWER: answered(),
         Trigger.REJECTED: says(Kind.REJECT, EndReason.DECLINED),
         Trigger.BUSY: says(Kind.BUSY, EndReason.BUSY),
+        Trigger.ONE_BUSY: says(Kind.BUSY, EndReason.BUSY),
+        Trigger.OFFER: offered(),
+        Trigger.RESTART: arrived(signal(Kind.RESTART)),
         Trigger.CANCELLED: says(Kind.CANCEL, EndReason.CANCELLED),
         Trigger.REMOTE_END: says(Kind.END, EndReason.LOCAL_HANGUP),
         Trigger.DELIVERED: e.SignalDelivered(call_id=CALL, kind=Kind.INVITE),
@@ -224,7 +257,7 @@ def event_for(trigger: Trigger, *, gen: int = CALLER_GEN, makes: str = "answer")
         Trigger.UNDELIVERABLE: e.SignalUndeliverable(call_id=CALL, kind=Kind.INVITE, retrying=False),
         Trigger.DESCRIPTION: described(makes, gen=gen),
         Trigger.CONNECTED: connected(gen=gen),
-        Trigger.PATH_CHANGED: lost(gen=gen, final=False),
+        Trigger.PATH_CHANGED: judged(e.Level.SUSPECT, gen=gen),
         Trigger.PATH_LOST: lost(gen=gen),
         Trigger.PEER_BROKEN: broken(gen=gen),
         Trigger.PEER_REFUSED: broken(EndReason.SECURITY, gen=gen),
@@ -235,6 +268,8 @@ def event_for(trigger: Trigger, *, gen: int = CALLER_GEN, makes: str = "answer")
         Trigger.RECORDING: e.RecordingChanged(call_id=CALL, recording_id="r1", on=True, path="/r1"),
         Trigger.WARNING: e.MediaWarned(call_id=CALL, code=MediaWarningCode.NO_MEDIA),
         Trigger.MEDIA_LOST: e.MediaLost(),
+        Trigger.GLARE: e.Superseded(call_id=CALL, reason=EndReason.GLARE),
+        Trigger.REPLACED: e.Superseded(call_id=CALL, reason=EndReason.REPLACED),
         Trigger.SHUTDOWN: e.Shutdown(app_gone=False),
         Trigger.TIMEOUT: None,
     }[trigger]

@@ -13,9 +13,11 @@ import msgspec
 
 from sidecar import log
 from sidecar.app.device_file import DeviceFile
+from sidecar.app.services.control_link import ControlLink
 from sidecar.app.services.signaling import SignalingService
 from sidecar.errors import Code, UnavailableError
 from sidecar.graph.core.leaves import is_leaf
+from sidecar.media import messages as m
 from sidecar.signaling.inbox import Inbox, Peer, Place, PlaceKind
 from sidecar.signaling.limits import Limits
 from sidecar.signaling.messages import AnyBody, Incoming, InviteBody, Kind, Party, Signal
@@ -288,12 +290,19 @@ class Node:
         self.clock = clock or HandClock()
         self.counters: dict[str, int] = {}
         self.arrived: asyncio.Queue[Incoming] = asyncio.Queue()
+        self.envelopes: list[tuple[str, str, bool]] = []
+        """Call, text, whether it is ours."""
+        self.notes: list[m.SendControl] = []
+        self.control = ControlLink(self._say, clock=self.clock, counters=self.counters)
+        self.far_ends: dict[str, Node] = {}
+        """Whose connections are up, by user."""
         random = SeededRandom(seed)
         self.service = SignalingService(
             graph,
             me,
             DeviceFile.inside(str(folder), random),
             contacts,
+            control=self.control,
             memory=self.trust,
             clock=self.clock,
             random=random,
@@ -301,8 +310,25 @@ class Node:
             on_signal=self.arrived.put_nowait,
             on_key_changed=self.key_changes.append,
             counters=self.counters,
+            on_envelope=lambda *envelope: self.envelopes.append(envelope),
             limits=limits,
         )
+
+    def _say(self, note: m.SendControl) -> None:
+        """Over the control channel, as far as there is one."""
+        self.notes.append(note)
+        far = self.far_ends.get(note.peer.user_id)
+        if far is not None:
+            peer = m.PeerRef(call_id=note.peer.call_id, user_id=self.me.fingerprint, gen=note.peer.gen)
+            heard = m.ControlHeard(peer=peer, name=note.name, data=note.data)
+            asyncio.get_running_loop().call_soon(far.control.on_media_event, heard)
+
+    def connect(self, other: Node, call_id: str = "call_1", gen: int = 0) -> None:
+        """A connection of the two comes up."""
+        for one, two in ((self, other), (other, self)):
+            one.far_ends[two.me.fingerprint] = two
+            peer = m.PeerRef(call_id=call_id, user_id=two.me.fingerprint, gen=gen)
+            one.control.on_media_event(m.PeerConnected(peer=peer))
 
     async def say(
         self,
@@ -323,3 +349,37 @@ class Node:
 
     async def next(self) -> Incoming:
         return await asyncio.wait_for(self.arrived.get(), 10)
+
+
+class World:
+    """Nodes on one graph with one clock; all are stopped at the end."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.graph = MemoryGraph()
+        self.clock = HandClock()
+        self.nodes: list[Node] = []
+
+    async def node(
+        self, me: Identity, *contacts: Identity, blocked: tuple[str, ...] = (), **more: Any
+    ) -> Node:
+        number = len(self.nodes)
+        made = Node(
+            self.graph,
+            me,
+            friends(*contacts, blocked=blocked),
+            self.folder / str(number),
+            clock=self.clock,
+            seed=number,
+            **more,
+        )
+        self.nodes.append(made)
+        await made.service.start()
+        await settle()
+        return made
+
+
+async def settle() -> None:
+    """Lets everything run that needs no time."""
+    for _ in range(20):
+        await asyncio.sleep(0)

@@ -9,32 +9,33 @@ import asyncio
 import sys
 import traceback
 from collections import Counter
-from collections.abc import Awaitable
 from functools import partial
 from pathlib import Path
 
 from sidecar import log
 from sidecar.app import exit_codes, headroom, health, settings, stdio, supervision
-from sidecar.app.channels import events, media, social
+from sidecar.app.calling import Calling
+from sidecar.app.channels import events, media, rtc, social
 from sidecar.app.channels.call import CallChannels
+from sidecar.app.channels.conference import ConferenceChannels
 from sidecar.app.channels.system import Admission, SystemChannels
 from sidecar.app.device_file import DeviceFile
 from sidecar.app.handshake import Handshake
 from sidecar.app.identity_file import create_identity
 from sidecar.app.lifeline import Lifeline
-from sidecar.app.services.call_media import CallMedia
-from sidecar.app.services.calls import CallsService
+from sidecar.app.remains import Remains
+from sidecar.app.services.control_link import ControlLink
 from sidecar.app.services.graph import GraphService
-from sidecar.app.services.history import History
 from sidecar.app.services.media import MediaService
 from sidecar.app.services.signaling import SignalingService
 from sidecar.app.services.social import SocialChange, SocialService
 from sidecar.app.services.trust_store import TrustStore
-from sidecar.app.shutdown import Shutdown
+from sidecar.app.shutdown import Shutdown, step
 from sidecar.app.start import Place
 from sidecar.app.system_clock import SystemClock, SystemRandom
-from sidecar.calls.events import End
-from sidecar.calls.switchboard import Switchboard
+from sidecar.app.watchdog import Watchdog
+from sidecar.conference.accounts import signer
+from sidecar.conference.facts import Self
 from sidecar.config import Config
 from sidecar.errors import LocalError, SidecarError, UnavailableError
 from sidecar.ids import hex_id
@@ -42,16 +43,13 @@ from sidecar.ipc.events import EventHub
 from sidecar.ipc.registry import Registry
 from sidecar.ipc.zmq_server import ZmqServer
 from sidecar.media.messages import Event as MediaEvent
-from sidecar.media.messages import MediaLost, Ready
+from sidecar.media.messages import SendControl
 from sidecar.schema import KeyChanged, SelfInfo
 from sidecar.signaling.messages import Incoming
 from sidecar.trust.pins import KeyChange
 from sidecar.trust.social import SocialState
 
 logger = log.get("app")
-
-STEP_S = 0.4
-"""How long one part may take to end; all of them together fit into what politeness leaves."""
 
 
 def serve(shake: Handshake, place: Place) -> int:
@@ -97,7 +95,10 @@ class Node:
         self._hub = EventHub()
         self._media_start: asyncio.Task[None] | None = None
         self.counters: Counter[str] = Counter()
-        self._graph = GraphService(config.network.peers, data_dir, self._clock, config.network.ca_file)
+        network = config.network
+        self._graph = GraphService(network.peers, data_dir, self._clock, network.ca_file, self._on_slept)
+        self._watchdog = Watchdog(log.get("watchdog"))
+        self._health.watch_loop(self._watchdog.problem)
         self._health.watch_relays(lambda: self._graph.relays)
         self._health.watch_room(self._check_room)
         self._media = MediaService(
@@ -106,6 +107,7 @@ class Node:
             log.get("media"),
             self._on_media_event,
         )
+        self._remains = Remains(data_dir, self._hub, self._clock)
         call_soon = asyncio.get_running_loop().call_soon_threadsafe
         self._trust = TrustStore(data_dir, call_soon, log.get("trust"))
         self._social = SocialService(
@@ -116,11 +118,13 @@ class Node:
             on_change=self._on_social_change,
             log=log.get("trust"),
         )
+        control = ControlLink(self._say, clock=self._clock, counters=self.counters)
         self._signaling = SignalingService(
             self._graph.client,
             self._identity,
             DeviceFile.inside(place.data_dir, self._random),
             self._social.state,
+            control=control,
             memory=self._trust,
             clock=self._clock,
             random=self._random,
@@ -128,30 +132,40 @@ class Node:
             on_signal=self._on_signal,
             on_key_changed=self._on_key_changed,
             counters=self.counters,
+            on_envelope=self._remains.envelopes.keep,
         )
-        self._history = History(data_dir, call_soon, log.get("history"))
-        self._calls = self._make_calls(config)
+        self._calling = Calling(
+            config,
+            Self(
+                self._identity.fingerprint,
+                self._identity.pub,
+                self._signaling.device,
+                signer(self._identity),
+            ),
+            social=self._social.state,
+            media=self._media,
+            signaling=self._signaling,
+            control=control,
+            graph=self._graph.client,
+            hub=self._hub,
+            sea_pair=self._identity.sea,
+            history=self._remains.summaries,
+            journal=self._remains.journal,
+            clock=self._clock,
+            random=self._random,
+            recordings=data_dir / "recordings",
+            on_media_event=self._on_media_event,
+        )
+        self._calls = self._calling.calls
         registry = Registry(log.get("ipc"), lambda: hex_id(self._random.bytes(8)))
         admission = Admission(shake.clients)
         self._register(registry, admission, shutdown, config)
         self._server = ZmqServer(
-            registry, log.get("ipc"), permissions=admission.permissions, admitted=admission.open
-        )
-
-    def _make_calls(self, config: Config) -> CallsService:
-        people = self._social.state
-        return CallsService(
-            Switchboard(settings.rules(config), self._identity.fingerprint, people.self_name),
-            media=self._media,
-            signaling=self._signaling,
-            hub=self._hub,
-            history=self._history,
-            names=people.name,
-            sources=settings.sources(config),
-            ice_servers=settings.ice_servers(config),
-            clock=self._clock,
-            random=self._random,
-            log=log.get("calls"),
+            registry,
+            log.get("ipc"),
+            permissions=admission.permissions,
+            admitted=admission.open,
+            on_client_gone=self._calling.client_gone,
         )
 
     def _register(self, registry: Registry, admission: Admission, shutdown: Shutdown, config: Config) -> None:
@@ -166,14 +180,10 @@ class Node:
         events.register(registry, self._hub)
         media.register(registry, self._media)
         social.register(registry, self._social)
-        self._call_media = CallMedia(
-            self._calls,
-            self._media,
-            sources=settings.sources(config),
-            recordings=Path(self._place.data_dir) / "recordings",
-            random=self._random,
-        )
-        CallChannels(self._calls, self._call_media, self._check_room).register(registry)
+        rtc.register(registry, self._calling.renderers)
+        past, check_room = self._remains.history, self._check_room
+        CallChannels(self._calls, self._calling.call_media, past, check_room).register(registry)
+        ConferenceChannels(self._calls, self._calling.meetings, check_room).register(registry)
 
     def _self_info(self) -> SelfInfo:
         return SelfInfo(
@@ -189,34 +199,35 @@ class Node:
     def _on_signal(self, incoming: Incoming) -> None:
         self._calls.on_signal(incoming)
 
+    def _say(self, note: SendControl) -> None:
+        self._calling.media.send(note)
+
+    def _on_slept(self, for_s: float) -> None:
+        self._calls.slept(for_s)
+
     def _on_key_changed(self, change: KeyChange) -> None:
         self._hub.emit("aleph:keyChanged", KeyChanged(**change._asdict()))
 
     def _on_social_change(self, change: SocialChange) -> None:
-        self._calls.board.display_name = self._social.state.self_name
         if change.contacts:
             self._signaling.follow_contacts()
-        for session in self._calls.board.active():
-            if any(person.user_id in change.blocked for person in session.participants):
-                self._calls.handle(End(call_id=session.id))
+        self._calling.on_social_change(change)
 
     def _on_media_event(self, event: MediaEvent) -> None:
-        if isinstance(event, Ready):
-            self._health.clear("media.starting", "media.failed")
-            logger.info("media ready")
-        elif isinstance(event, MediaLost):
-            self._health.raise_problem("media.failed", "media died and is being started again")
-        self._calls.on_media_event(event)
-        self._call_media.on_media_event(event)
+        self._health.on_media_event(event)
+        self._calling.on_media_event(event)
+        self._remains.summaries.on_media_event(event)
 
     async def start(self) -> None:
         """Serves from the first line on; what needs time or a network goes on in the background."""
+        self._watchdog.start()
         await self._server.start(self._place.bound)
         await self._graph.start()
         try:
             await self._signaling.start()
         except LocalError as error:
             raise UnavailableError(f"identity file {self._place.identity_file}: {error.message}") from None
+        self._remains.recover(self._signaling)
         self._health.raise_problem("media.starting", "media is being loaded")
         self._media_start = asyncio.create_task(self._start_media(), name="media-start")
 
@@ -230,20 +241,14 @@ class Node:
 
     async def stop(self, *, app_gone: bool, within_s: float) -> None:
         """Says goodbye to peers, then takes apart what was made, each part within its time."""
-        await self._calls.close(app_gone=app_gone, within_s=within_s)
+        await self._calling.close(app_gone=app_gone, within_s=within_s)
         if self._media_start is not None:
             self._media_start.cancel()
-        await asyncio.gather(_step("signaling", self._signaling.stop()), _step("media", self._media.stop()))
+        await asyncio.gather(step("signaling", self._signaling.stop()), step("media", self._media.stop()))
         supervision.kill_all()
-        await _step("graph", self._graph.stop())
-        self._history.close()
+        await step("graph", self._graph.stop())
+        await step("history", self._remains.stop())
         self._trust.close()
         self._hub.close()
-        await _step("bridge", self._server.stop())
-
-
-async def _step(part: str, ending: Awaitable[None]) -> None:
-    try:
-        await asyncio.wait_for(ending, STEP_S)
-    except TimeoutError:
-        logger.warning("a part did not end in time", part=part)
+        self._watchdog.stop()
+        await step("bridge", self._server.stop())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sidecar.calls.path_rules import PathRules
 from sidecar.calls.rules import Rules
 from sidecar.config import Config
 from sidecar.media.messages import Configure, IceServer
@@ -9,7 +10,12 @@ from sidecar.schema import MediaTrackKind
 
 
 def rules(config: Config) -> Rules:
-    return Rules(ring_timeout_s=config.calls.ring_timeout_s, connect_timeout_s=config.calls.connect_timeout_s)
+    return Rules(
+        ring_timeout_s=config.calls.ring_timeout_s,
+        connect_timeout_s=config.calls.connect_timeout_s,
+        path=PathRules(lost_s=config.calls.lost_s),
+        strangers_ring=config.calls.strangers_ring,
+    )
 
 
 def configure(config: Config) -> Configure:

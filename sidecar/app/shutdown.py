@@ -12,11 +12,14 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from sidecar import log
 
 logger = log.get("shutdown")
+
+STEP_S = 0.4
+"""How long one part may take to end; all of them together fit into what politeness leaves."""
 
 DEADLINES_S = {"stdin-eof": 1.7, "parent-gone": 1.7, "signal": 2.7, "request": 2.7}
 """From the cause to the forced end; 0.3 s of each promise are left for the kernel and a busy machine."""
@@ -79,3 +82,11 @@ class Shutdown:
             self._on_forced()
         finally:
             self._exit(code)
+
+
+async def step(part: str, ending: Awaitable[None]) -> None:
+    """Ends one part of the node, but does not wait for it longer than its share."""
+    try:
+        await asyncio.wait_for(ending, STEP_S)
+    except TimeoutError:
+        logger.warning("a part did not end in time", part=part)

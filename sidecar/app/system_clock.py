@@ -6,16 +6,21 @@ import os
 import time
 from collections.abc import Callable
 
+_CLOCK: int | None = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
+"""Linux has a clock of its own that counts sleep; that of macOS does (``clock_gettime(3)`` there), while
+``time.monotonic`` does not. On Windows only ``time.monotonic`` is there, which does."""
+
 
 def _since_boot() -> float:
-    """Seconds that also run while the machine sleeps, where the system has such a clock."""
-    clock = getattr(time, "CLOCK_BOOTTIME", None)
-    return time.monotonic() if clock is None else time.clock_gettime(clock)
+    """Seconds that also run while the machine sleeps."""
+    return time.monotonic() if _CLOCK is None else time.clock_gettime(_CLOCK)
 
 
 class SystemClock:
-    """``network_ms`` is the wall time at the start of this process, carried on by a clock nobody can set,
-    plus the offset learnt from relays: a step of the wall clock changes nothing that leaves the node.
+    """All but ``wall_ms`` count the time for which the machine slept: a call that rang before a sleep of two
+    hours has rung for two hours. ``network_ms`` is the wall time at the start of this process, carried on by
+    a clock nobody can set, plus the offset learnt from relays: a step of the wall clock changes nothing that
+    leaves the node.
     """
 
     def __init__(self) -> None:
@@ -27,7 +32,7 @@ class SystemClock:
         self._offset_ms = offset_ms
 
     def monotonic(self) -> float:
-        return time.monotonic()
+        return _since_boot()
 
     def wall_ms(self) -> int:
         return time.time_ns() // 1_000_000

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import msgspec
+
 from sidecar.schema import (
     CallOffer,
+    CallRequest,
     EndReason,
-    MediaTrackKind,
-    MediaWarning,
     ParticipantJoined,
     ParticipantState,
-    Recording,
 )
 from sidecar.signaling.messages import AcceptBody, AnswerBody, EmptyBody, InviteBody, Kind, ReasonBody, Signal
 
@@ -20,10 +20,13 @@ from . import effects as f
 from . import events as e
 from .data import CallData
 from .facts import CALLEE_GEN, CALLER_GEN, digest
+from .path import Path, Say, Step
 from .states import Side
 
-FAREWELLS_MAX = 3
-"""Late accepts that an ended call answers; after that somebody is playing."""
+FAREWELLS_MAX = 8
+"""Late accepts that a call answers; after that somebody is playing."""
+DEVICES_MAX = 16
+"""Devices of one callee that a caller keeps apart."""
 
 
 class Conduct(CallData):
@@ -31,8 +34,26 @@ class Conduct(CallData):
 
     def act(self, event: e.Event | None, now: float) -> list[f.Effect]:
         """Does what the event asks for; a timeout and most ends ask for nothing."""
+        if self.path is not None and isinstance(event, _OF_PATH | None):
+            return self._walk(self.path, event, now)
         action = _ACTIONS.get(type(event))
-        return action(self, event, now) if action else []
+        if action is not None:
+            return action(self, event, now)
+        return (self.own(event) or []) if event is not None else []
+
+    def _walk(self, path: Path, event: e.PeerEvent | None, now: float) -> list[f.Effect]:
+        """Rule 7 of the table: the path has the word."""
+        return self._sent(path.handle_timer(now) if event is None else path.handle(event, now))
+
+    def _sent(self, steps: list[Step]) -> list[f.Effect]:
+        return [
+            self.say(step.kind, step.body, gen=step.gen) if isinstance(step, Say) else step for step in steps
+        ]
+
+    def join_session(self) -> f.Effect:
+        """Read what the peer says about this call."""
+        facts, self.reads = self.facts, True
+        return f.JoinSession(call_id=facts.call_id, session=facts.session, user_id=facts.peer_id)
 
     def dial(self, now: float) -> list[f.Effect]:
         opened = self.open_call()
@@ -40,40 +61,91 @@ class Conduct(CallData):
             return [opened, self.invite(None, now)]
         return [opened, self.open_peer()]
 
-    def ring(self, invitation: e.SignalArrived) -> list[f.Effect]:
-        signal, facts = invitation.signal, self.facts
-        self.peer_device = signal.sender.device
-        if facts.offered and isinstance(signal.body, InviteBody):
+    def invited(self, invitation: e.SignalArrived) -> None:
+        """Remembers what the invitation brought."""
+        signal = invitation.signal
+        self.peer_pub = signal.sender.pub
+        self.peer_device, self.peer_epoch = signal.sender.device, signal.epoch
+        self.heard_ms = signal.issued_at_ms
+        if self.facts.offered and isinstance(signal.body, InviteBody):
             self.offer = signal.body.sdp
-        offer = CallOffer(
-            call_id=facts.call_id,
-            from_user_id=facts.peer_id,
-            from_display_name=facts.peer_name,
-            type=facts.call_type,
-            timestamp=signal.issued_at_ms,
-            room_id=facts.room_id,
-            verified=invitation.display_name is not None,
-        )
-        out: list[f.Effect] = [f.Ring(call_id=facts.call_id, offer=offer), self.state_change()]
+
+    def ring(self, invitation: e.SignalArrived) -> list[f.Effect]:
+        """Alerts the user; a stranger's call is shown and makes no noise (D8)."""
+        facts, verified = self.facts, invitation.display_name is not None
+        if facts.silent:
+            return [self._request(invitation.signal.issued_at_ms, verified)]
+        rung = f.Ring(call_id=facts.call_id, offer=self.offer_shown(invitation, waiting=False))
+        out: list[f.Effect] = [rung, self.state_change()]
         if not facts.contact:
             return out
         return [*out, self.say(Kind.RINGING, EmptyBody())]
 
-    def _heard(self, event: e.SignalArrived, _: float) -> list[f.Effect]:
+    def _request(self, at_ms: int, verified: bool) -> f.Effect:
+        facts = self.facts
+        data = CallRequest(
+            call_id=facts.call_id,
+            from_user_id=facts.peer_id,
+            from_display_name=facts.peer_name,
+            type=facts.call_type,
+            timestamp=at_ms,
+            room_id=facts.room_id,
+            verified=verified,
+        )
+        return self.notify("aleph:callRequest", data)
+
+    def offer_shown(self, invitation: e.SignalArrived, *, waiting: bool) -> CallOffer:
+        """The invitation as a front end sees it; ``waiting``: we are in another call."""
+        facts = self.facts
+        return CallOffer(
+            call_id=facts.call_id,
+            from_user_id=facts.peer_id,
+            from_display_name=facts.peer_name,
+            type=facts.call_type,
+            timestamp=invitation.signal.issued_at_ms,
+            room_id=facts.room_id,
+            waiting=waiting or None,
+            verified=invitation.display_name is not None,
+        )
+
+    def _heard(self, event: e.SignalArrived, now: float) -> list[f.Effect]:
         signal = event.signal
+        if self.path is not None:
+            return self._sent(self.path.heard(signal, now))
+        if self.ended:
+            return self._repeat_farewell(signal)
         match signal.body:
-            case AcceptBody() if self.ended:
-                return self._repeat_farewell(signal)
             case AcceptBody():
-                self.peer_device = signal.sender.device
+                self.peer_device, self.peer_epoch = signal.sender.device, signal.epoch
                 self.peer.state = ParticipantState.CONNECTING
-                return self._take_accept(signal.body)
+                others = self.tell_others(EndReason.ANSWERED_ELSEWHERE, signal.sender.device or "")
+                return [*self._take_accept(signal.body), *others]
             case AnswerBody():
                 return [self.apply(signal.body.sdp)]
         self.reached = True
         if signal.kind is Kind.RINGING:
             self.peer.state = ParticipantState.RINGING
+        if signal.kind is Kind.BUSY and not self._others():
+            self.deadline = min(self.facts.ring_until, now + self.rules.busy_grace_s)
         return []
+
+    def _others(self) -> frozenset[str]:
+        """The callee's devices that have not said that they are busy."""
+        return frozenset((self.facts.devices | self.devices_met) - self.devices_busy)
+
+    def all_busy(self, device: str) -> bool:
+        """Whether this ``busy`` speaks for all devices of the callee (C10)."""
+        return bool(self.facts.devices) and self._others() <= {device}
+
+    def note(self, signal: Signal) -> None:
+        """Remembers which device spoke last and what about."""
+        self.peer_pub = signal.sender.pub
+        self.heard_ms = max(self.heard_ms, signal.issued_at_ms)
+        device = signal.sender.device or ""
+        if len(self.devices_met) < DEVICES_MAX:
+            self.devices_met.add(device)
+            if signal.kind is Kind.BUSY:
+                self.devices_busy.add(device)
 
     def _take_accept(self, body: AcceptBody) -> list[f.Effect]:
         if body.sdp_type == "answer":
@@ -85,18 +157,34 @@ class Conduct(CallData):
         return [*out, self.open_peer()]
 
     def _repeat_farewell(self, signal: Signal) -> list[f.Effect]:
-        """An accept that crossed our end: whoever accepted has not heard it."""
+        """An accept that crossed our end, or a peer that tries to reconnect: it has not heard the end."""
         if self.farewell is None or self.reason is None or self.farewells >= FAREWELLS_MAX:
             return []
         self.farewells += 1
         self.peer_device = signal.sender.device
-        return [self.say(self.farewell, ReasonBody(reason=self.reason.value))]
+        reason = self.reason
+        if reason is EndReason.DECLINED:
+            return [self.say(Kind.CANCEL, ReasonBody(reason=EndReason.DECLINED_ELSEWHERE.value))]
+        return [self.say(self.farewell, ReasonBody(reason=reason.value))]
+
+    def refuse_late(self, signal: Signal) -> list[f.Effect]:
+        """Another device of the callee accepted after the one that we are with (C08)."""
+        if self.farewells >= FAREWELLS_MAX:
+            return []
+        self.farewells += 1
+        taken = ReasonBody(reason=EndReason.ANSWERED_ELSEWHERE.value, device=self.peer_device or "")
+        told = self.say(Kind.CANCEL, taken)
+        return [msgspec.structs.replace(told, device=signal.sender.device)]
 
     def _answer(self, event: e.Accept, _: float) -> list[f.Effect]:
         self.me.state = ParticipantState.CONNECTING
+        self.owner = event.owner
         if event.listen_only:
             self.me.lines = frozenset()
-        return [self.open_call(), self.open_peer()]
+        if event.kinds is not None:
+            self.me.lines &= event.kinds
+        join = [] if self.facts.contact else [self.join_session()]
+        return [*join, self.open_call(), self.open_peer()]
 
     def _described(self, event: e.LocalDescription, now: float) -> list[f.Effect]:
         theirs, self.offer = self.offer, None
@@ -113,80 +201,35 @@ class Conduct(CallData):
 
     def _connected(self, _: e.PeerConnected, now: float) -> list[f.Effect]:
         self.started_ms = self.facts.at_ms(now)
+        caller = self.facts.side is Side.CALLER
+        self.path = Path(
+            self.facts.call_id,
+            self.peer.user_id,
+            offerer=caller is self.facts.offered,
+            rules=self.rules.path,
+            current=self.gen,
+        )
         for person in (self.me, self.peer):
             person.state, person.joined_ms = ParticipantState.CONNECTED, self.started_ms
         joined = ParticipantJoined(call_id=self.facts.call_id, participant=self.peer.view())
         return [self.notify("aleph:participantJoined", joined)]
 
-    def _mute(self, event: e.Mute, _: float) -> list[f.Effect]:
-        muted = self.me.muted | {event.kind} if event.muted else self.me.muted - {event.kind}
-        if muted == self.me.muted:
-            return []
-        told = self.media_state(self.me, self.me.lines, muted)
-        if not self.opened:
-            return told
-        return [f.SetMuted(call_id=self.facts.call_id, kind=event.kind, muted=event.muted), *told]
-
     def _remote_state(self, event: e.RemoteState, _: float) -> list[f.Effect]:
-        said = {
-            MediaTrackKind.AUDIO: event.audio,
-            MediaTrackKind.VIDEO: event.video,
-            MediaTrackKind.SCREEN: event.screen,
-        }
-        lines = frozenset(kind for kind, on in said.items() if on)
-        return self.media_state(self.peer, lines, frozenset())
-
-    def _line_changed(self, event: e.LineChanged, _: float) -> list[f.Effect]:
-        lines = self.me.lines | {event.kind} if event.on else self.me.lines - {event.kind}
-        return self.media_state(self.me, lines, self.me.muted)
-
-    def _recording_changed(self, event: e.RecordingChanged, _: float) -> list[f.Effect]:
-        if event.on:
-            self.recordings[event.recording_id] = event.path
-        else:
-            del self.recordings[event.recording_id]
-        return [self._recording(event.recording_id, event.path, event.on, event.duration_ms)]
-
-    def recordings_lost(self) -> list[f.Effect]:
-        """Recordings die with the media process; they are never left looking alive."""
-        lost, self.recordings = self.recordings, {}
-        return [self._recording(recording_id, path, False) for recording_id, path in lost.items()]
-
-    def _recording(self, recording_id: str, path: str, on: bool, duration_ms: int | None = None) -> f.Effect:
-        data = Recording(
-            call_id=self.facts.call_id,
-            user_id=self.me.user_id,
-            recording=on,
-            recording_id=recording_id,
-            path=path,
-            duration_ms=duration_ms,
-        )
-        return self.notify("aleph:recording", data)
-
-    def _warned(self, event: e.MediaWarned, _: float) -> list[f.Effect]:
-        data = MediaWarning(call_id=event.call_id, code=event.code, user_id=event.user_id)
-        return [self.notify("aleph:mediaWarning", data)]
-
-    def _broken(self, _: e.PeerFailed, __: float) -> list[f.Effect]:
-        lost = self.started_ms is not None
-        self.broken_by = EndReason.CONNECTION_LOST if lost else EndReason.CONNECT_FAILED
-        return []
+        return self.heard_state(self.peer, event)
 
     def _delivered(self, _: e.SignalDelivered, __: float) -> list[f.Effect]:
         self.reached = True
         return []
 
 
+_OF_PATH = e.LocalDescription | e.PeerConnected | e.PeerLiveness | e.PeerFailed
+"""What media says about a connection."""
+
 _ACTIONS: Mapping[type[Any], Callable[[Conduct, Any, float], list[f.Effect]]] = {
     e.Accept: Conduct._answer,
-    e.Mute: Conduct._mute,
     e.SignalArrived: Conduct._heard,
     e.SignalDelivered: Conduct._delivered,
     e.LocalDescription: Conduct._described,
     e.PeerConnected: Conduct._connected,
-    e.PeerFailed: Conduct._broken,
     e.RemoteState: Conduct._remote_state,
-    e.LineChanged: Conduct._line_changed,
-    e.RecordingChanged: Conduct._recording_changed,
-    e.MediaWarned: Conduct._warned,
 }

@@ -22,10 +22,14 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OpenCall(Effect, frozen=True):
-    """Make the local sources of a call: ``kinds`` get their default device, those in ``muted`` silent."""
+    """Make the local sources of a call: ``kinds`` get their default device, those in ``muted`` silent.
+
+    ``owner``: the front end that has the media of this call, None for the sidecar itself (D7).
+    """
 
     kinds: tuple[MediaTrackKind, ...]
     muted: tuple[MediaTrackKind, ...]
+    owner: str | None = None
 
 
 class OpenPeer(Effect, frozen=True):

@@ -4,38 +4,36 @@ from __future__ import annotations
 
 from sidecar.schema import EndReason
 from sidecar.signaling.messages import Kind, ReasonBody, Signal
+from sidecar.trust.names import claimed
 
 from . import events as e
-from .people import claimed
 from .reasons import mirrored, parsed
 from .rules import DETAIL_MAX
-from .states import Side, State
+from .states import UNANSWERED, Side, State
 from .table import Trigger
 
 FROM_PEER = frozenset({Trigger.REJECTED, Trigger.BUSY, Trigger.CANCELLED, Trigger.REMOTE_END})
 """Triggers with which the peer itself ends a call: it needs no farewell."""
 
-_UNANSWERED = frozenset({State.INVITING, State.ALERTING})
-
 
 def _hangup(state: State) -> EndReason:
     if state is State.RINGING:
         return EndReason.DECLINED
-    if state is State.PREPARING or state in _UNANSWERED:
+    if state in UNANSWERED:
         return EndReason.CANCELLED
     return EndReason.LOCAL_HANGUP
 
 
-def _timeout(state: State, *, reached: bool, broken_by: EndReason) -> EndReason:
+def _timeout(state: State, *, reached: bool, busy: bool) -> EndReason:
     match state:
         case State.PREPARING | State.ANSWERING:
             return EndReason.MEDIA_FAILED
+        case State.INVITING if busy:
+            return EndReason.BUSY
         case State.INVITING:
             return EndReason.NO_ANSWER if reached else EndReason.UNREACHABLE
         case State.ALERTING | State.RINGING:
             return EndReason.NO_ANSWER
-        case State.BROKEN:
-            return broken_by
         case _:
             return EndReason.CONNECT_FAILED
 
@@ -57,18 +55,20 @@ def _said(event: e.Event | None) -> EndReason | None:
             return None
 
 
-def why(
-    state: State, trigger: Trigger, event: e.Event | None, *, reached: bool, broken_by: EndReason
-) -> EndReason:
-    """The end reason. ``reached``: a relay or the callee has the invitation; ``broken_by``: why the
-    connection was given up, in ``BROKEN``."""
+def why(state: State, trigger: Trigger, event: e.Event | None, *, reached: bool, busy: bool) -> EndReason:
+    """The end reason. ``reached``: a relay or the callee has the invitation; ``busy``: a device of the callee
+    said so."""
     said = _said(event)
     if said is not None:
         return said
+    if isinstance(event, e.Superseded | e.End) and event.reason is not None:
+        return event.reason
     if trigger is Trigger.TIMEOUT:
-        return _timeout(state, reached=reached, broken_by=broken_by)
+        return _timeout(state, reached=reached, busy=busy)
     if trigger is Trigger.PATH_LOST:
-        return EndReason.CONNECT_FAILED if state is State.CONNECTING else EndReason.CONNECTION_LOST
+        return EndReason.CONNECT_FAILED
+    if trigger is Trigger.GIVEN_UP:
+        return EndReason.CONNECTION_LOST
     return _hangup(state)
 
 
@@ -78,9 +78,10 @@ def farewell(side: Side, state: State, trigger: Trigger, *, contact: bool) -> Ki
         return None
     if state is State.RINGING:
         # The caller's own timer ends it there too; a stranger hears nothing that its callee did not do.
-        unasked = trigger is Trigger.TIMEOUT or (trigger is Trigger.SHUTDOWN and not contact)
+        unasked = trigger in (Trigger.TIMEOUT, Trigger.REPLACED)
+        unasked = unasked or (trigger is Trigger.SHUTDOWN and not contact)
         return None if unasked else Kind.REJECT
-    if side is Side.CALLER and state in _UNANSWERED:
+    if side is Side.CALLER and state in UNANSWERED:
         return Kind.CANCEL
     return Kind.END
 

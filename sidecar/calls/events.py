@@ -10,7 +10,7 @@ from enum import Enum
 
 import msgspec
 
-from sidecar.schema import CallType, MediaTrackKind, MediaWarningCode
+from sidecar.schema import CallType, EndReason, MediaTrackKind, MediaWarningCode
 from sidecar.signaling.messages import Kind, Signal
 
 
@@ -48,14 +48,20 @@ class Initiate(CallEvent, frozen=True):
     relation: Relation
     session: str
     at_ms: int
+    devices: tuple[str, ...] = ()
+    """The callee's devices, as far as their cards are known: one that is busy does not speak for all."""
+    owner: str | None = None
+    """The front end that owns the media of this call (D7); None: the sidecar does."""
     room_id: str | None = None
     domain_id: str | None = None
 
 
 class Accept(CallEvent, frozen=True):
-    """Takes an incoming call; ``listen_only`` sends nothing of our own."""
+    """Takes an incoming call; ``listen_only`` sends nothing of our own, ``kinds`` nothing but these."""
 
     listen_only: bool = False
+    kinds: frozenset[MediaTrackKind] | None = None
+    owner: str | None = None
 
 
 class Reject(CallEvent, frozen=True):
@@ -65,7 +71,20 @@ class Reject(CallEvent, frozen=True):
 
 
 class End(CallEvent, frozen=True):
-    """Hangs up, cancels or declines, whichever it is in the state the call is in."""
+    """Hangs up, cancels or declines, whichever it is in the state the call is in.
+
+    ``reason``: what it was if our user did not ask for it.
+    """
+
+    reason: EndReason | None = None
+
+
+class Hold(CallEvent, frozen=True):
+    """Sends nothing for a while, and makes room for another call."""
+
+
+class Resume(CallEvent, frozen=True):
+    """Ends the hold."""
 
 
 class Mute(CallEvent, frozen=True):
@@ -77,6 +96,12 @@ class Mute(CallEvent, frozen=True):
 
 class UseMedia(CallEvent, frozen=True):
     """Asks whether the call has media of its own that can be shared, switched, measured or recorded."""
+
+
+class Superseded(CallEvent, frozen=True):
+    """Another call of the same two users takes the place of this one: ``glare`` or ``replaced``."""
+
+    reason: EndReason
 
 
 # --- signals ----------------------------------------------------------------------------------------------
@@ -132,10 +157,19 @@ class PeerConnected(PeerEvent, frozen=True):
     """Media can flow."""
 
 
-class PeerLiveness(PeerEvent, frozen=True):
-    """D5's judgement; ``lost`` is final, everything else may pass."""
+class Level(Enum):
+    """D5's judgement of a connection by what arrives on it."""
 
-    lost: bool
+    ALIVE = "alive"
+    SUSPECT = "suspect"
+    RECONNECTING = "reconnecting"
+    LOST = "lost"
+
+
+class PeerLiveness(PeerEvent, frozen=True):
+    """The judgement changed; ``LOST`` is final, everything else may pass."""
+
+    level: Level
 
 
 class PeerFailed(PeerEvent, frozen=True):

@@ -35,6 +35,11 @@ class Facts:
     created_ms: int
     ring_until: float
     """Monotonic seconds; the invitation expires then."""
+    me_device: str = ""
+    devices: frozenset[str] = frozenset()
+    """The peer's devices, as far as their cards are known."""
+    silent: bool = False
+    """A stranger's call that is shown and does not ring (D8)."""
     room_id: str | None = None
     domain_id: str | None = None
 

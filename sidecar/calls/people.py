@@ -6,14 +6,6 @@ from dataclasses import dataclass
 
 from sidecar.schema import CallParticipant, MediaTrackKind, ParticipantState
 
-NAME_MAX = 64
-"""Characters of a name that somebody claims for himself (DESIGN section 6)."""
-
-
-def claimed(text: str, limit: int = NAME_MAX) -> str:
-    """A peer's words, fit to be shown: cut, and without control characters that could disguise them."""
-    return "".join(c for c in text[: 4 * limit] if c.isprintable())[:limit]
-
 
 @dataclass(slots=True)
 class Person:
@@ -24,12 +16,13 @@ class Person:
     state: ParticipantState
     lines: frozenset[MediaTrackKind]
     muted: frozenset[MediaTrackKind] = frozenset()
+    held: bool = False
     joined_ms: int | None = None
     left_ms: int | None = None
 
     def sends(self, kind: MediaTrackKind) -> bool:
         """Whether others get something to see or hear on that line."""
-        return kind in self.lines and kind not in self.muted
+        return kind in self.lines and kind not in self.muted and not self.held
 
     def view(self) -> CallParticipant:
         """The schema's participant."""

@@ -24,6 +24,9 @@ _BY_KIND: dict[Kind, tuple[EndReason, frozenset[EndReason]]] = {
                 EndReason.MEDIA_FAILED,
                 EndReason.APP_GONE,
                 EndReason.SHUTDOWN,
+                EndReason.ANSWERED_ELSEWHERE,
+                EndReason.DECLINED_ELSEWHERE,
+                EndReason.GLARE,
             }
         ),
     ),
@@ -39,12 +42,13 @@ _BY_KIND: dict[Kind, tuple[EndReason, frozenset[EndReason]]] = {
                 EndReason.SHUTDOWN,
                 EndReason.SECURITY,
                 EndReason.INTERNAL_ERROR,
+                EndReason.REPLACED,
             }
         ),
     ),
 }
 """Per kind: what it means by itself, and which other reasons a peer may give with it. A peer cannot make
-us record a reason that only we can know (``policy-denied``) or that another race decides (``glare``)."""
+us record a reason that only we can know (``policy-denied``)."""
 
 
 def mirrored(kind: Kind, said: str) -> EndReason:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sidecar.schema import MediaTrackKind
+from sidecar.trust.rates import Rate, per_hour, per_minute
+
+from .path_rules import PathRules
 
 RING_TIMEOUT_RANGE_S = (15.0, 120.0)
 """Shorter and nobody reaches the phone; longer and relays have dropped the invitation's session."""
@@ -27,6 +30,12 @@ class Rules:
     """From accept to media. STUN's own 39.5 s is longer than people wait."""
     broken_grace_s: float = 3.0
     """A DTLS close arrives at once, the hang-up that explains it takes a graph round trip."""
+    path: PathRules = field(default_factory=PathRules)
+    """Of the connection once it is up."""
+    min_ring_s: float = 3.0
+    """An invitation with less time left than this does not ring any more (js-sdk): nobody could answer it."""
+    busy_grace_s: float = 2.0
+    """How long a caller that does not know the callee's devices waits for another one after a ``busy``."""
     signal_ttl_s: float = 60.0
     """Life of every signal but the invitation, which lives as long as it rings."""
     linger_s: float = 5.0
@@ -40,13 +49,19 @@ class Rules:
     parked_ttl_s: float = 45.0
     """How long they are kept (Janus keeps orphans as long)."""
     calls_max: int = 1
-    """Calls at once. A person has one ear; a headless role may take more."""
+    """Calls at once, those on hold not counted. A person has one ear; a headless role may take more."""
+    held_max: int = 3
+    """Calls on hold beside them."""
+    requests_max: int = 8
+    """Calls of strangers that wait to be looked at."""
     participants_max: int = MESH_LIMIT
     """The ``maxConferenceParticipants`` setting; ``MESH_LIMIT`` caps it."""
     devices: frozenset[MediaTrackKind] = frozenset({MediaTrackKind.AUDIO, MediaTrackKind.VIDEO})
     """Lines that have a device to start with; without one a line stays empty until it is given a source."""
     strangers_ring: bool = False
-    """D8: strangers do not ring by default."""
+    """D8: by default the call of a stranger is shown as a request and does not ring."""
+    stranger_rings: tuple[Rate, Rate] = (per_minute(3), per_hour(10))
+    """One bucket for all strangers together, where they do ring (D8)."""
 
     def __post_init__(self) -> None:
         low, high = RING_TIMEOUT_RANGE_S

@@ -35,13 +35,19 @@ class State(Enum):
     """Both descriptions are made; the connection is coming up."""
     ACTIVE = "active"
     """Media flows."""
+    RECONNECTING = "reconnecting"
+    """Nothing arrives any more; a new generation of the connection is being tried."""
     BROKEN = "broken"
-    """The connection died without a word; a hang-up that is still on its way may say why."""
+    """The first connection died at once; a hang-up that is still on its way may say why."""
     ENDED = "ended"
     """Over. Kept for a while, so that late and repeated messages find what they belong to."""
 
 
 LIVE = frozenset(State) - {State.ENDED}
+ESTABLISHED = frozenset({State.ACTIVE, State.RECONNECTING})
+"""Media flows or has flowed: the path has the word about the connection."""
+UNANSWERED = frozenset({State.PREPARING, State.INVITING, State.ALERTING})
+"""Our user calls and nobody has taken it."""
 
 _SHOWN = {
     State.PREPARING: CallState.INITIATING,
@@ -50,7 +56,9 @@ _SHOWN = {
     State.RINGING: CallState.RINGING,
     State.ANSWERING: CallState.CONNECTING,
     State.CONNECTING: CallState.CONNECTING,
+    State.BROKEN: CallState.CONNECTING,
     State.ACTIVE: CallState.ACTIVE,
+    State.RECONNECTING: CallState.ACTIVE,
 }
 
 FAULTS = frozenset(
@@ -67,11 +75,11 @@ FAULTS = frozenset(
 """Reasons that nobody chose."""
 
 
-def public_state(state: State, *, started: bool, reason: EndReason | None) -> CallState:
+def public_state(state: State, *, started: bool, held: bool, reason: EndReason | None) -> CallState:
     """The seed's state. A call that once was active *ended*, whatever ended it; one that a fault kept from
     ever becoming active *failed*."""
-    if state is State.BROKEN:
-        return CallState.ACTIVE if started else CallState.CONNECTING
+    if held and state in ESTABLISHED:
+        return CallState.ON_HOLD
     if state is State.ENDED:
         return CallState.FAILED if reason in FAULTS and not started else CallState.ENDED
     return _SHOWN[state]

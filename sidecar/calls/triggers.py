@@ -6,6 +6,7 @@ from sidecar.schema import EndReason
 from sidecar.signaling.messages import AcceptBody, Kind, Signal
 
 from . import events as e
+from .path import News
 from .table import Trigger
 
 _SIGNALS = {
@@ -17,12 +18,16 @@ _SIGNALS = {
     Kind.BUSY: Trigger.BUSY,
     Kind.CANCEL: Trigger.CANCELLED,
     Kind.END: Trigger.REMOTE_END,
+    Kind.OFFER: Trigger.OFFER,
+    Kind.RESTART: Trigger.RESTART,
 }
 
 _PLAIN: dict[type[e.Event], Trigger] = {
     e.Accept: Trigger.ACCEPT,
     e.Reject: Trigger.REJECT,
     e.End: Trigger.END,
+    e.Hold: Trigger.HOLD,
+    e.Resume: Trigger.RESUME,
     e.Mute: Trigger.MUTE,
     e.UseMedia: Trigger.USE,
     e.SignalDelivered: Trigger.DELIVERED,
@@ -56,15 +61,24 @@ def _of_undeliverable(event: e.SignalUndeliverable) -> Trigger:
 
 
 def of(event: e.Event) -> Trigger:
-    """The trigger of an event; ``Initiate`` has none, it makes the call."""
+    """The trigger of an event; ``Initiate`` has none, it makes the call.
+
+    ``BUSY`` may become ``ONE_BUSY``: the machine knows the callee's devices.
+    """
     match event:
         case e.SignalArrived():
             return _of_signal(event.signal)
         case e.SignalUndeliverable():
             return _of_undeliverable(event)
         case e.PeerLiveness():
-            return Trigger.PATH_LOST if event.lost else Trigger.PATH_CHANGED
+            return Trigger.PATH_LOST if event.level is e.Level.LOST else Trigger.PATH_CHANGED
+        case e.Superseded():
+            return Trigger.GLARE if event.reason is EndReason.GLARE else Trigger.REPLACED
         case e.PeerFailed():
             return Trigger.PEER_BROKEN if event.reason in _PATH_FAULTS else Trigger.PEER_REFUSED
         case _:
             return _PLAIN[type(event)]
+
+
+OF_NEWS = {News.UP: Trigger.PATH_UP, News.DOWN: Trigger.PATH_DOWN, News.LOST: Trigger.GIVEN_UP}
+"""What the path has found out, as triggers."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -15,4 +16,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(ipc.run())
     from sidecar.cli import arguments
 
-    sys.exit(arguments.run(args))
+    try:
+        code = arguments.run(args)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code)

@@ -59,12 +59,15 @@ class GraphClient:
         store: Store,
         log: Logger,
         tls: ssl.SSLContext | None = None,
+        on_slept: Callable[[float], None] | None = None,
     ) -> None:
+        """``on_slept`` is told the seconds for which nothing ran, as far as the clock counted them."""
         for url in urls:
             transport.relay_url(url)
         self._clock = clock
         self._store = store
         self._log = log
+        self._on_slept = on_slept
         self._time = RelayTime(clock, store, tls)
         self._peer = Peer(list(dict.fromkeys(urls)), random, [Item(*row) for row in store.outbox()])
         self._sockets = Sockets(self._peer, self._time, clock=clock, tls=tls, changed=self._pump)
@@ -234,6 +237,8 @@ class GraphClient:
                 self._log.info("the machine slept, or its clock was set")
                 self._time.hurry()
                 self._peer.slept(self._now())
+                if self._on_slept is not None:
+                    asyncio.get_running_loop().call_soon(self._on_slept, self._gap.passed_s)
             self._peer.handle_timer(self._now(), self._clock.network_ms())
             while wanted := self._peer.take():
                 for effect in wanted:

@@ -40,6 +40,8 @@ class _Entry(NamedTuple):
     seq: int
     name: str
     item: Raw
+    to: str | None
+    """The one client it is for; None: everybody."""
 
 
 class Subscription:
@@ -93,6 +95,8 @@ class Subscription:
         """One event of the hub, wanted or not."""
         if self._types is not None and entry.name not in self._types:
             return
+        if entry.to is not None and entry.to != self.client.id:
+            return
         if len(self._waiting) >= self._buffer:
             self._waiting.popleft()
             self._gap += 1
@@ -129,11 +133,12 @@ class EventHub:
     def readers(self) -> int:
         return len(self._readers)
 
-    def emit(self, name: str, data: msgspec.Struct) -> None:
-        """Tells every reader; encoded once, now, so that later changes of ``data`` do not show."""
+    def emit(self, name: str, data: msgspec.Struct, *, to: str | None = None) -> None:
+        """Tells every reader, or those of the client ``to`` alone; encoded once, now, so that later changes
+        of ``data`` do not show."""
         self._seq += 1
         item = Raw(self._encode(_Item(self._seq, name, Raw(self._encode(data)))))
-        entry = _Entry(self._seq, name, item)
+        entry = _Entry(self._seq, name, item, to)
         self._keep(entry)
         for reader in tuple(self._readers):
             reader.offer(entry)

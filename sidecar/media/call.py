@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from typing import Any, Protocol
@@ -12,9 +13,12 @@ from sidecar.media.border.peer import Certificate
 from sidecar.media.core import control
 from sidecar.media.lines import AudioLine, VideoLine
 from sidecar.media.link import Link
-from sidecar.media.messages import Line, PeerRef
+from sidecar.media.messages import Line, PeerRef, SetSendPlan
 from sidecar.media.recording import Recording
 from sidecar.media.sinks import Probe
+
+PARTED_MAX = 64
+"""People of one call whose last measurements are kept after their connection was closed."""
 
 
 class Catalog(Probe, Protocol):
@@ -55,6 +59,8 @@ class Call:
         self._catalog = catalog
         self._pool = pool
         self._certificates: dict[str, Certificate] = {}
+        self._plans: dict[str, SetSendPlan] = {}
+        self._parted: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self._turn = {line: asyncio.Lock() for line in Line}
         self._closed = False
 
@@ -102,6 +108,31 @@ class Call:
         if self.recording is not None:
             self.recording.add_link(link)
 
+    def part(self, peer: PeerRef) -> Link | None:
+        """Takes a connection out, to be closed; what it measured last is kept for the end of the call."""
+        link = self.links.pop(peer, None)
+        if link is not None and link.connected:
+            self._parted[peer.user_id] = link.stats(self._catalog)
+            self._parted.move_to_end(peer.user_id)
+            if len(self._parted) > PARTED_MAX:
+                self._parted.popitem(last=False)
+        return link
+
+    def stats(self) -> list[dict[str, Any]]:
+        """ParticipantStats of the schema, of the best connection to each peer."""
+        latest: dict[str, Link] = {}
+        for link in self.links.values():
+            known = latest.get(link.peer.user_id)
+            if known is None or (link.connected, link.peer.gen) > (known.connected, known.peer.gen):
+                latest[link.peer.user_id] = link
+        return [link.stats(self._catalog) for link in latest.values()]
+
+    def last_stats(self) -> list[dict[str, Any]]:
+        """The same at the end of the call, of everybody who was ever connected."""
+        connected = {peer.user_id for peer, link in self.links.items() if link.connected}
+        here = [stats for stats in self.stats() if stats["userId"] in connected]
+        return [*here, *(stats for user_id, stats in self._parted.items() if user_id not in connected)]
+
     def record(self, recording: Recording) -> None:
         """Records everything from now on."""
         self.recording = recording
@@ -113,6 +144,19 @@ class Call:
         """Never renegotiates."""
         self.lines[line].set_muted(muted)
         self.tell_state()
+
+    def set_send_plan(self, plan: SetSendPlan) -> None:
+        """One encoder serves all, so it does what the best served of those that are connected may have."""
+        self._plans[plan.user_id] = plan
+        connected = {peer.user_id for peer in self.links}
+        plans = [plan for user_id, plan in self._plans.items() if user_id in connected]
+        camera = self.lines[Line.CAMERA]
+        if plans and isinstance(camera, VideoLine):
+            camera.limit(
+                max(plan.height for plan in plans),
+                max(plan.fps for plan in plans),
+                max(plan.bitrate for plan in plans),
+            )
 
     def tell_state(self) -> None:
         """Every peer learns what is sent now, if that changed."""

@@ -25,16 +25,27 @@ class Vp8Encoder:
     """libvpx in real-time mode; a new picture size makes a new context and a keyframe."""
 
     def __init__(self, bitrate: int) -> None:
-        self._bitrate = bitrate
+        self._most = bitrate
+        self._limit: tuple[int | None, int] = (None, bitrate)
         self._context: VideoCodecContext | None = None
-        self._size = (0, 0)
+        self._made_for: tuple[int, int, int] | None = None
+        """Width, height and bitrate of the context."""
+
+    def limit(self, height: int, bitrate: int) -> None:
+        """At most so many lines and bits a second, from the next picture on. libvpx ignores a new bitrate on
+        an open context (media.md), so a change means a new one, and a keyframe."""
+        self._limit = (height, min(bitrate, self._most))
 
     def encode(self, picture: Picture, pts: int, *, keyframe: bool) -> Packet | None:
         """One picture; ``pts`` counts 90 kHz. None when the encoder dropped it."""
-        if self._context is None or self._size != (picture.width, picture.height):
-            self._context = _vp8_context(picture.width, picture.height, self._bitrate)
-            self._size = (picture.width, picture.height)
+        height, bitrate = self._limit
+        width, height = _within(picture, height)
+        if self._context is None or self._made_for != (width, height, bitrate):
+            self._context = _vp8_context(width, height, bitrate)
+            self._made_for = (width, height, bitrate)
         frame = video_frame(picture)
+        if (width, height) != (picture.width, picture.height):
+            frame = frame.reformat(width=width, height=height)
         frame.pts, frame.time_base = pts, VIDEO_CLOCK
         if keyframe:
             frame.pict_type = PictureType.I
@@ -83,6 +94,13 @@ class OpusEncoder:
     def close(self) -> None:
         """As ``Vp8Encoder.close``: PyAV's resampler in front of the codec has threads of its own."""
         self._context = None
+
+
+def _within(picture: Picture, height: int | None) -> tuple[int, int]:
+    """Width and height of a picture that has at most ``height`` lines; even, as 4:2:0 wants it."""
+    if height is None or picture.height <= height:
+        return picture.width, picture.height
+    return max(2, round(picture.width * height / picture.height) // 2 * 2), height // 2 * 2
 
 
 def video_frame(picture: Picture) -> av.VideoFrame:

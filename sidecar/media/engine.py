@@ -22,6 +22,7 @@ from sidecar.media.core.liveness import TICK_S
 from sidecar.media.link import ClosedError, Emit, Link, Surroundings
 from sidecar.media.messages import (
     ApplyAnswer,
+    CallClosed,
     CloseCall,
     ClosePeer,
     Command,
@@ -40,7 +41,9 @@ from sidecar.media.messages import (
     RecordStop,
     Reply,
     Role,
+    SendControl,
     SetMuted,
+    SetSendPlan,
     SetSource,
     Shutdown,
     Warning,
@@ -87,6 +90,8 @@ class Engine:
             ClosePeer: self._close_peer,
             CloseCall: self._close_call,
             SetMuted: self._set_muted,
+            SendControl: self._send_control,
+            SetSendPlan: self._set_send_plan,
         }
         self._requests: dict[type[Any], Callable[[Any], Awaitable[Any]]] = {
             SetSource: self._set_source,
@@ -168,14 +173,25 @@ class Engine:
 
     def _close_peer(self, command: ClosePeer) -> None:
         call = self._calls.get(command.peer.call_id)
-        link = call.links.pop(command.peer, None) if call else None
+        link = call.part(command.peer) if call else None
         if link is not None:
             self._spawn(link.close())
 
     def _close_call(self, command: CloseCall) -> None:
         call = self._calls.pop(command.call_id, None)
         if call is not None:
-            self._spawn(self._end_call(call))
+            self._spawn(self._end_call(call))  # which begins after what it ends has been measured
+            self._emit(CallClosed(call_id=command.call_id, stats={"participants": call.last_stats()}))
+
+    def _send_control(self, command: SendControl) -> None:
+        link = self._link(command.peer)
+        if link is not None:
+            link.tell_note(command.name, command.data)
+
+    def _set_send_plan(self, command: SetSendPlan) -> None:
+        call = self._calls.get(command.call_id)
+        if call is not None:
+            call.set_send_plan(command)
 
     def _set_muted(self, command: SetMuted) -> None:
         call = self._calls.get(command.call_id)
@@ -204,12 +220,7 @@ class Engine:
         await self._call(request.call_id).set_source(request.line, request.device_id, request.options)
 
     async def _get_stats(self, request: GetStats) -> dict[str, Any]:
-        latest: dict[str, Link] = {}
-        for link in self._call(request.call_id).links.values():
-            known = latest.get(link.peer.user_id)
-            if known is None or (link.connected, link.peer.gen) > (known.connected, known.peer.gen):
-                latest[link.peer.user_id] = link
-        return {"participants": [link.stats(self._catalog) for link in latest.values()]}
+        return {"participants": self._call(request.call_id).stats()}
 
     async def _list_devices(self, request: ListDevices) -> list[dict[str, Any]]:
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._catalog.devices)

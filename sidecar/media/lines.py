@@ -131,6 +131,7 @@ class VideoLine(PacedLine):
         super().__init__(line, on_source_lost)
         self._pool = pool
         self._encoder = Vp8Encoder(BITRATES[line])
+        self._most_fps = float("inf")
         self._source: PictureSource | None = None
         self._source_since = 0.0
         self._placeholder: Picture | None = None
@@ -154,6 +155,11 @@ class VideoLine(PacedLine):
         if old is not None:
             old.close()
         self._wake()
+
+    def limit(self, height: int, fps: int, bitrate: int) -> None:
+        """No more than this is encoded from now on."""
+        self._most_fps = fps
+        self._encoder.limit(height, bitrate)
 
     def request_keyframe(self) -> None:
         """A peer lost a picture."""
@@ -192,7 +198,7 @@ class VideoLine(PacedLine):
 
     @property
     def _fps(self) -> float:
-        return IDLE_FPS if self.muted or self._source is None else self._source.fps
+        return IDLE_FPS if self.muted or self._source is None else min(self._source.fps, self._most_fps)
 
     def _pull(self, now: float) -> Picture | None:
         if self.muted:

@@ -25,6 +25,7 @@ from sidecar.media.core.sdp import compact, sanitise
 from sidecar.media.lines import AudioLine, VideoLine
 from sidecar.media.messages import (
     Configure,
+    ControlHeard,
     Event,
     Line,
     LocalDescription,
@@ -91,6 +92,8 @@ class Link:
         self._ping = 0
         self._pinged_at = 0.0
         self._rtt_s: float | None = None
+        self._path: tuple[str, str] | None = None
+        """The last that ICE used: measurements are also taken when it has been closed by the peer."""
         self.audio = AudioSink(self._wire.receivers[Line.AUDIO].picture_lost)
         self.camera, self.screen = (self._video_sink(line) for line in (Line.CAMERA, Line.SCREEN))
         self._connect_parts(self._wire)
@@ -148,6 +151,10 @@ class Link:
             self._state = state
             self._say(state)
 
+    def tell_note(self, name: str, data: dict[str, Any]) -> None:
+        """Carries a note of our core, if the connection is up."""
+        self._say(control.Note(name=name, data=data))
+
     def tick(self, now: float) -> None:
         """Every 100 ms: pings, and the judgement of D5."""
         if not self.connected or self._over:
@@ -155,6 +162,7 @@ class Link:
         self._liveness.heard(self._wire.transport.heard_at)
         if now - self._pinged_at >= control.PING_INTERVAL_S:
             self._ping, self._pinged_at = self._ping + 1, now
+            self._path = self._wire.ice.path or self._path
             self._say(control.Ping(n=self._ping))
         change = self._liveness.handle_tick(now)
         if change is not None:
@@ -187,7 +195,7 @@ class Link:
         if self._rtt_s is not None:
             stats["rttMs"] = round(self._rtt_s * 1000, 1)
             stats["mos"] = opinion_score(self._rtt_s * 1000, jitter_ms, loss)
-        path = self._wire.ice.path
+        path = self._wire.ice.path or self._path
         if path is not None:
             stats["path"] = "relay" if "relay" in path else "host" if set(path) == {"host"} else "srflx"
             stats["protocol"] = "udp"
@@ -245,6 +253,7 @@ class Link:
         if self._over:
             return
         self.connected = True
+        self._path = self._wire.ice.path
         self._liveness.start(monotonic())
         self._say(self._state)
         self._emit(PeerConnected(peer=self.peer))
@@ -267,6 +276,8 @@ class Link:
             self._emit(
                 RemoteState(peer=self.peer, audio=message.audio, video=message.video, screen=message.screen)
             )
+        elif isinstance(message, control.Note):
+            self._emit(ControlHeard(peer=self.peer, name=message.name, data=message.data))
 
     def _say(self, message: control.AnyControl) -> None:
         channel = self._wire.channel

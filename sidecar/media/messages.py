@@ -73,11 +73,14 @@ class Configure(Message, frozen=True):
 
 class OpenCall(Message, frozen=True):
     """Makes the local sources of a call. ``sources``: device id per line (``pattern:``, ``tone:``,
-    ``file:``, ``null:`` or a listed device); a line that is absent sends nothing until ``SetSource``."""
+    ``file:``, ``null:`` or a listed device); a line that is absent sends nothing until ``SetSource``.
+
+    ``owner``: the front end that has the media itself (D7); media gets none of these calls."""
 
     call_id: str
     sources: dict[Line, str]
     muted: list[Line] = []
+    owner: str | None = None
 
 
 class OpenPeer(Message, frozen=True):
@@ -114,6 +117,24 @@ class SetMuted(Message, frozen=True):
     call_id: str
     line: Line
     muted: bool
+
+
+class SendControl(Message, frozen=True):
+    """A note for the core at the other end; lost if the connection is not up."""
+
+    peer: PeerRef
+    name: str
+    data: dict[str, Any]
+
+
+class SetSendPlan(Message, frozen=True):
+    """What one user of a call is sent of our camera at most: lines, frames a second, bits a second."""
+
+    call_id: str
+    user_id: str
+    height: int
+    fps: int
+    bitrate: int
 
 
 class SetSource(Message, frozen=True):
@@ -171,8 +192,8 @@ class Shutdown(Message, frozen=True):
 
 
 Command = (
-    Configure | OpenCall | OpenPeer | ApplyAnswer | ClosePeer | CloseCall | SetMuted | SetSource | GetStats
-    | ListDevices | ListScreens | RecordStart | RecordStop | Shutdown
+    Configure | OpenCall | OpenPeer | ApplyAnswer | ClosePeer | CloseCall | SetMuted | SendControl
+    | SetSendPlan | SetSource | GetStats | ListDevices | ListScreens | RecordStart | RecordStop | Shutdown
 )  # fmt: skip
 
 
@@ -229,6 +250,14 @@ class RemoteState(Message, frozen=True):
     screen: bool
 
 
+class ControlHeard(Message, frozen=True):
+    """A note of the core at the other end (``SendControl``)."""
+
+    peer: PeerRef
+    name: str
+    data: dict[str, Any]
+
+
 class Warning(Message, frozen=True):
     """An ``aleph:mediaWarning``: no-media, device-lost, source-lost, recorder-slow."""
 
@@ -246,11 +275,18 @@ class RecordingEnded(Message, frozen=True):
     duration_ms: int
 
 
+class CallClosed(Message, frozen=True):
+    """Answers ``CloseCall``: the last measurements of everybody who was connected, shape of CallStats."""
+
+    call_id: str
+    stats: dict[str, Any]
+
+
 class MediaLost(Message, frozen=True):
     """Made by the supervisor when the media process died: every connection is gone."""
 
 
 Event = (
-    Ready | Reply | LocalDescription | PeerConnected | PeerLiveness | PeerFailed | RemoteState | Warning
-    | RecordingEnded | MediaLost
+    Ready | Reply | LocalDescription | PeerConnected | PeerLiveness | PeerFailed | RemoteState | ControlHeard
+    | Warning | RecordingEnded | CallClosed | MediaLost
 )  # fmt: skip

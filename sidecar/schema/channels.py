@@ -294,6 +294,7 @@ CHANNELS: Final[Mapping[str, Channel]] = {
         params=t.ConferenceCreateParams,
         result=t.CallSession,
         errors=(
+            "call.wrong-state",
             "policy.blocked",
             "policy.rate-limited",
             "conference.full",

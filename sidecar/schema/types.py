@@ -66,7 +66,7 @@ class CallHistoryParams(Params, frozen=True, kw_only=True):
 
     limit: Annotated[int, Meta(ge=1, le=500)] | None = None
     "At most this many; 50 if absent."
-    before: Annotated[int, Meta(ge=0)] | None = None
+    before: Annotated[int, Meta(ge=0, le=9007199254740991)] | None = None
     "Only calls that ended before this, Unix ms."
 
 
@@ -175,6 +175,7 @@ class CallRecord(Value, frozen=True, kw_only=True):
     domain_id: DomainId | None = None
     started_at: Annotated[int, Meta(ge=0)] | None = None
     "When the first peer connected, Unix ms."
+    stats: CallStats | None = None
 
 
 class CallRecordStartParams(Params, frozen=True, kw_only=True):

@@ -3,4 +3,4 @@
 from typing import Final
 
 PROTOCOL: Final = 1
-SCHEMA_SHA256: Final = "67f30ebfe9f77715d8f84e6f1630040ff96bb6f05174410c3444bbdcfcca91cb"
+SCHEMA_SHA256: Final = "667add4b1e856c9f06ac41a38b6858bdb4710bbaf00a97f0c9020e42e505edfb"

@@ -17,6 +17,8 @@ from sidecar.errors import RemoteError
 from sidecar.signaling import payload, sealing
 from sidecar.signaling.limits import Limits
 from sidecar.signaling.messages import Incoming, InviteBody, Kind, Signal
+from sidecar.signaling.parking import Parked, Parking
+from sidecar.signaling.sealing import OnEnvelope
 from sidecar.trust import envelope, pairwise, seal
 from sidecar.trust.boxkeys import BoxKey
 from sidecar.trust.identity import Identity, raw_public_key
@@ -32,7 +34,16 @@ MAX_LIFE_MS = 180_000
 MIN_TO_RING_MS = 3_000
 """An invitation with less left is not worth ringing for."""
 
-_CARRYING_SDP = frozenset({Kind.INVITE, Kind.ACCEPT, Kind.ANSWER})
+_CARRYING_SDP = frozenset({Kind.INVITE, Kind.ACCEPT, Kind.ANSWER, Kind.OFFER, Kind.JOIN})
+
+
+class _Newest(NamedTuple):
+    """The newest description of a device in a call."""
+
+    epoch: str
+    gen: int
+    seq: int
+    issued_ms: int
 
 
 class PlaceKind(Enum):
@@ -79,18 +90,21 @@ class Inbox:
         on_drop: Callable[[str], None],
         limits: Limits | None = None,
         replay: ReplayWindow | None = None,
+        on_envelope: OnEnvelope | None = None,
     ) -> None:
         self._identity = identity
         self._device = device
         self._social = social
         self._pins = pins
         self._on_drop = on_drop
+        self._on_envelope = on_envelope
         self._limits = limits or Limits()
         self._rates = RateLimits(self._limits.rates())
         self.replay = replay or ReplayWindow()
         self._box_keys: tuple[BoxKey, ...] = ()
         self._seen: OrderedDict[tuple[PlaceKind | None, str, str], None] = OrderedDict()
-        self._generations: OrderedDict[tuple[str, str, str], tuple[str, int, int]] = OrderedDict()
+        self._generations: OrderedDict[tuple[str, str, str], _Newest] = OrderedDict()
+        self._parking = Parking(self._limits, lambda: on_drop("kid"))
 
     def set_box_keys(self, keys: Iterable[BoxKey]) -> None:
         """The private halves that open leaves from now on, the identity's own included."""
@@ -107,22 +121,43 @@ class Inbox:
     def receive(self, place: Place, key: str, value: str, now_ms: int, now_s: float) -> Incoming | None:
         """The signal in a leaf, or None if it is a duplicate or fails a check. Never raises.
 
-        ``now_ms`` is network time, ``now_s`` monotonic.
+        ``now_ms`` is network time, ``now_s`` monotonic. A leaf of a session of which nobody whom we know
+        there can be the writer is parked.
         """
-        if (place.kind, place.name, key) in self._seen or (None, "", key) in self._seen:
+        return self._received(place, Parked(key, value, now_s), now_ms, now_s)
+
+    def receive_parked(self, place: Place, now_ms: int, now_s: float) -> list[Incoming]:
+        """The signals in what is parked of a session, now that its place names more users."""
+        waiting = self._parking.take(place.name, now_s)
+        return list(filter(None, [self._received(place, leaf, now_ms, now_s) for leaf in waiting]))
+
+    def forget_parked(self, name: str) -> None:
+        """The session of this place is read no more."""
+        self._parking.drop(name)
+
+    def judged(self, place: Place, key: str) -> bool:
+        """Whether a leaf has been taken or refused for good: told again, it is a duplicate."""
+        return (place.kind, place.name, key) in self._seen
+
+    def _received(self, place: Place, leaf: Parked, now_ms: int, now_s: float) -> Incoming | None:
+        if self.judged(place, leaf.key) or (None, "", leaf.key) in self._seen:
             self._on_drop("duplicate")
             return None
         try:
-            return self._checked(place, key, value, now_ms, now_s)
+            return self._checked(place, leaf.key, leaf.value, now_ms, now_s)
         except RemoteError as dropped:
-            self._on_drop(dropped.reason)
+            if dropped.reason == "kid" and place.kind is PlaceKind.SESSION:
+                self._parking.put(place.name, leaf, now_s)
+            else:
+                self._on_drop(dropped.reason)
             return None
 
     def _checked(self, place: Place, key: str, value: str, now_ms: int, now_s: float) -> Incoming:
         leaf_id, sealed, box = sealing.read_value(key, value)
-        # By place: else a copy put where it does not belong would make the original a duplicate.
-        self._remember((place.kind, place.name, key))
         peer, box_key = self._addressed(place, sealed.kid, leaf_id)
+        # By place: else a copy put where it does not belong would make the original a duplicate. Not before
+        # it is known whose it is: who may write into a session is told of later than he writes.
+        self._remember((place.kind, place.name, key))
         self._spend(place, len(value), now_s)
         text = seal.open_box(box, box_key.private, box_key.public)
         _require(text is not None, "open")
@@ -141,6 +176,8 @@ class Inbox:
         fresh = self.replay.burn(signal.sender.pub, signal.nonce, signal.expires_at_ms, now_ms)
         _require(fresh, "replay")
         self._pins.learn(user_id, signal.sender.pub)
+        if self._on_envelope is not None:
+            self._on_envelope(signal.call_id, text or "", False)
         return Incoming(
             signal=signal,
             user_id=user_id,
@@ -197,9 +234,20 @@ class Inbox:
         _require(raw_public_key(signal.sender.pub) is not None, "fingerprint")
         _require(peer is None or peer.pub == signal.sender.pub, "sender")
         _require(signal.sender.pub != self._identity.pub, "sender")
-        if place.kind is PlaceKind.STRANGERS:
-            _require(signal.kind is Kind.INVITE, "place")
-            _require(isinstance(signal.body, InviteBody) and signal.body.sdp is None, "place")
+        _require(place.kind is not PlaceKind.STRANGERS or self._is_for_strangers(signal), "place")
+
+    def _is_for_strangers(self, signal: Signal) -> bool:
+        """Whether this may lie where anybody may write: an invitation without an offer, or news of a
+        conference from somebody who is in a room with us, for not everybody there is a friend."""
+        if signal.kind is Kind.INVITE:
+            return isinstance(signal.body, InviteBody) and signal.body.sdp is None
+        room = self._social.room(signal.room_id) if signal.room_id is not None else None
+        together = (signal.sender.pub, self._identity.pub)
+        return (
+            signal.kind is Kind.ANNOUNCE
+            and room is not None
+            and all(room.has(ids.fingerprint(pub)) for pub in together)
+        )
 
     def _rang_before(self, signal: Signal) -> bool:
         """Whether an earlier run of ours has had this invitation, perhaps in its other form (C18): only that
@@ -207,14 +255,20 @@ class Inbox:
         return signal.kind is Kind.INVITE and self.replay.holds(signal.sender.pub, signal.call_id)
 
     def _check_generation(self, signal: Signal) -> None:
-        """Of a device's descriptions in a call only the newest generation counts; others may cross late."""
+        """Of a device's descriptions in a call only those of the generation that was said last count; other
+        signals may cross late. By number, as who comes back to a conference begins with generation 0."""
         if signal.kind not in _CARRYING_SDP:
             return
         at = (signal.call_id, signal.sender.pub, signal.sender.device or "")
-        epoch, gen, issued_ms = self._generations.get(at, (signal.epoch, -1, 0))
-        newer = signal.gen >= gen if epoch == signal.epoch else signal.issued_at_ms > issued_ms
+        newest = self._generations.get(at)
+        if newest is None:
+            newer = True
+        elif newest.epoch == signal.epoch:
+            newer = signal.gen == newest.gen or signal.seq > newest.seq
+        else:
+            newer = signal.issued_at_ms > newest.issued_ms
         _require(newer, "generation")
-        self._generations[at] = (signal.epoch, signal.gen, signal.issued_at_ms)
+        self._generations[at] = _Newest(signal.epoch, signal.gen, signal.seq, signal.issued_at_ms)
         self._generations.move_to_end(at)
         if len(self._generations) > self._limits.generations:
             self._generations.popitem(last=False)

@@ -33,6 +33,15 @@ class Limits(NamedTuple):
     """Leaves remembered so that a second delivery is silent."""
     generations: int = 1024
     """(call, device) pairs whose newest generation is remembered."""
+    parked_leaves: int = 64
+    """Leaves of one session that wait until we know who may have written them: in a conference of eight each
+    member also sees what the others write to each other."""
+    parked_chars: int = 512 * 1024
+    """And their characters."""
+    parked_chars_total: int = 1024 * 1024
+    """Of all sessions together."""
+    parked_s: float = 60.0
+    """How long they wait: as long as signals of a session live."""
 
     def rates(self) -> dict[str, Rate]:
         return {name: value for name, value in self._asdict().items() if isinstance(value, Rate)}

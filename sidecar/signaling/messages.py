@@ -18,6 +18,9 @@ SessionId = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
 """128 random bits in hex; it becomes part of a soul, so nothing else may stand in it."""
 DisplayName = Annotated[str, Meta(max_length=256)]
 Word = Annotated[str, Meta(max_length=64)]
+Signature = Annotated[str, Meta(pattern=r"^([A-Za-z0-9+/]{86}==)?\Z")]
+LeaseKey = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{0,90}\Z")]
+"""A SEA public key; it becomes part of a soul, so nothing else may stand in it."""
 
 
 class Kind(StrEnum):
@@ -41,6 +44,20 @@ class Kind(StrEnum):
     """The caller gave up before an accept, or took another device's accept."""
     END = "end"
     """Either side leaves a call."""
+    OFFER = "offer"
+    """The offerer of a connection makes its next generation (D4)."""
+    RESTART = "restart"
+    """The other side of it asks for one; ``gen`` names the generation that is no good any more."""
+    ANNOUNCE = "announce"
+    """A conference lives: to every member of its room once a minute, to somebody invited once."""
+    GROW = "grow"
+    """To the peer of a 1:1 call: it becomes a conference under the same call id."""
+    JOIN = "join"
+    """To each member of a conference: somebody joins, with the offer of the connection of the two."""
+    REMOVE = "remove"
+    """A moderator removes a member; to every member."""
+    HUSH = "hush"
+    """A moderator asks a member to be mute."""
 
 
 class Body(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
@@ -72,21 +89,85 @@ class AnswerBody(Body, frozen=True, kw_only=True):
     offer_digest: Word
 
 
+class OfferBody(Body, frozen=True):
+    """The offer of the generation that ``gen`` names."""
+
+    sdp: str
+
+
+class MemberInfo(Body, frozen=True, kw_only=True):
+    """A member of a conference as another one knows it; times are network time in milliseconds.
+
+    ``lease``: the SEA public key of the space where its presence stands; empty until it is known. ``at``: the
+    newest moment at which the member itself said that it was there, which decides between two accounts.
+    ``sig``: the member's signature, see ``conference.accounts``; without one an account is not passed on.
+    """
+
+    pub: Annotated[str, Meta(pattern=r"^[A-Za-z0-9+/=]{44,60}\Z")]
+    device: Word
+    lease: LeaseKey = ""
+    joined_at: Annotated[int, Meta(ge=0, lt=2**53)]
+    at: Annotated[int, Meta(ge=0, lt=2**53)]
+    left: bool = False
+    sig: Signature = ""
+
+
+class AnnounceBody(Body, frozen=True, kw_only=True):
+    """A conference: where it is (``session``), what opens it (``key``, 32 bytes in hex), who is in it.
+
+    In a room the call id is SHA-256(room id, ``nonce``, ``founder``), and ``founder_sig`` is the founder's
+    signature of all that never changes in it. Outside rooms ``founder`` is who began
+    the call that has grown, as the teller says.
+    """
+
+    call_type: Word
+    session: SessionId
+    key: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+    nonce: SessionId
+    founder: Annotated[str, Meta(pattern=r"^([A-Za-z0-9+/=]{44,60})?\Z")] = ""
+    founder_sig: Signature = ""
+    display_name: DisplayName
+    created_at: Annotated[int, Meta(ge=0, lt=2**53)]
+    ring: bool = False
+    members: Annotated[list[MemberInfo], Meta(max_length=16)]
+
+
+class JoinBody(Body, frozen=True, kw_only=True):
+    """``proof``: HMAC-SHA256 in hex with the session's key, see ``conference.ids``; ``sdp`` is the offer,
+    None when the connection of the two exists already (a grown call). ``info``: the joiner's own account."""
+
+    info: MemberInfo
+    proof: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+    display_name: DisplayName
+    sdp: str | None = None
+
+
+class TargetBody(Body, frozen=True):
+    """Whom a moderator means."""
+
+    user_id: Word
+
+
 class ReasonBody(Body, frozen=True, kw_only=True):
     """Reject, busy, cancel, end: ``reason`` is an ``EndReason`` value as the sender sees it.
 
     ``detail``: words of the sender's user for the log of the receiver, at most 256 characters are kept.
+    ``device``: the one device of the receiver that this is not meant for, because it took the call.
     """
 
     reason: Word
     detail: str = ""
+    device: Word = ""
 
 
 class EmptyBody(Body, frozen=True):
-    """Receipt, ringing."""
+    """Receipt, ringing, restart, hush."""
 
 
-AnyBody = InviteBody | AcceptBody | AnswerBody | ReasonBody | EmptyBody
+AnyBody = (
+    InviteBody | AcceptBody | AnswerBody | OfferBody | ReasonBody | EmptyBody | AnnounceBody | JoinBody
+    | TargetBody
+)  # fmt: skip
 
 BODIES: dict[Kind, type[AnyBody]] = {
     Kind.INVITE: InviteBody,
@@ -98,6 +179,13 @@ BODIES: dict[Kind, type[AnyBody]] = {
     Kind.BUSY: ReasonBody,
     Kind.CANCEL: ReasonBody,
     Kind.END: ReasonBody,
+    Kind.OFFER: OfferBody,
+    Kind.RESTART: EmptyBody,
+    Kind.ANNOUNCE: AnnounceBody,
+    Kind.GROW: AnnounceBody,
+    Kind.JOIN: JoinBody,
+    Kind.REMOVE: TargetBody,
+    Kind.HUSH: EmptyBody,
 }
 
 

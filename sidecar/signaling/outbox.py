@@ -15,7 +15,7 @@ import msgspec
 from sidecar.clock import Random
 from sidecar.signaling import layout, sealing
 from sidecar.signaling.messages import AnyBody, InviteBody, Kind, Party, Signal
-from sidecar.signaling.sealing import Leaf, Lock
+from sidecar.signaling.sealing import Leaf, Lock, OnEnvelope
 from sidecar.trust import pairwise, sodium
 from sidecar.trust.cards import CardKey, KeyCard
 from sidecar.trust.identity import Identity, raw_public_key
@@ -60,11 +60,20 @@ class _Unanswered(NamedTuple):
 class Outbox:
     """Signs and seals what this device says; remembers invitations that nobody has opened yet."""
 
-    def __init__(self, identity: Identity, device: str, *, epoch: str, random: Random) -> None:
+    def __init__(
+        self,
+        identity: Identity,
+        device: str,
+        *,
+        epoch: str,
+        random: Random,
+        on_envelope: OnEnvelope | None = None,
+    ) -> None:
         self._identity = identity
         self._device = device
         self._epoch = epoch
         self._random = random
+        self._on_envelope = on_envelope
         self._numbers: OrderedDict[str, int] = OrderedDict()
         self._unanswered: OrderedDict[str, _Unanswered] = OrderedDict()
 
@@ -114,7 +123,10 @@ class Outbox:
             if openly:
                 signal = _without_sdp(signal)
             lock = Lock(kid, public, None if openly else recipient.shared)
-            leaves.append(sealing.seal_signal(signal, self._identity, lock, soul, self._random))
+            text = sealing.sign_signal(signal, self._identity, lock)
+            leaves.append(sealing.seal_text(text, lock, soul, self._random))
+            if self._on_envelope is not None:
+                self._on_envelope(message.call_id, text, True)
         return leaves
 
     def _soul(self, message: Message, recipient: Recipient, now_ms: int, *, openly: bool) -> str:

@@ -7,6 +7,7 @@ sizes and a time. The value of a leaf is ``{"v":1,"kid":...,"box":...}``.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
@@ -44,6 +45,10 @@ class Lock(NamedTuple):
     shared: bytes | None
 
 
+OnEnvelope = Callable[[str, str, bool], None]
+"""Is told of every envelope that was sealed or passed all checks: its call, its text, whether it is ours."""
+
+
 class SealedLeaf(msgspec.Struct, frozen=True):
     """The value of a leaf."""
 
@@ -57,17 +62,22 @@ _decode_value = msgspec.json.Decoder(SealedLeaf).decode
 
 def seal_signal(signal: Signal, identity: Identity, lock: Lock, soul: str, random: Random) -> Leaf:
     """Signs and seals. Takes 48 random bytes. Raises LocalError ``too-large`` above 16 KiB."""
+    return seal_text(sign_signal(signal, identity, lock), lock, soul, random)
+
+
+def sign_signal(signal: Signal, identity: Identity, lock: Lock) -> str:
+    """The text of the envelope that is sealed."""
     signed = envelope.sign(
         payload.build(signal, lock.kid),
         identity,
         artifact_type=ARTIFACT_TYPE,
         created_at_ms=signal.issued_at_ms,
     )
-    return seal_text(envelope.to_text(signed), lock, soul, random)
+    return envelope.to_text(signed)
 
 
 def seal_text(text: str, lock: Lock, soul: str, random: Random) -> Leaf:
-    """Seals the text of an envelope under a new leaf id."""
+    """Seals the text of an envelope under a new leaf id. As ``seal_signal``."""
     leaf_id = random.bytes(16)
     kid = lock.kid if lock.shared is None else pairwise.leaf_kid(lock.shared, lock.kid, leaf_id.hex())
     box = seal.seal(text, lock.public, random.bytes(32))

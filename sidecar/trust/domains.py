@@ -172,9 +172,9 @@ def _rules(section: Section) -> DomainRules:
     return DomainRules(
         whitelist=frozenset(_ids(section, "whitelist")),
         blacklist=frozenset(_ids(section, "blacklist")),
-        requires_approval=_flag(section, "requiresApproval"),
+        requires_approval=section.flag("requiresApproval"),
         requires_standing=reputation > 0 or _tier(section) != LOWEST_TIER,
-        enable_conferencing=_flag(section, "enableConferencing") is not False,
+        enable_conferencing=section.flag("enableConferencing") is not False,
         max_conference_size=size,
     )
 
@@ -190,13 +190,6 @@ def _member(section: Section) -> tuple[str, Member]:
     role = section.choice("role", tuple(role.value for role in Role), Role.MEMBER.value)
     status = section.choice("status", tuple(status.value for status in Status), Status.PENDING.value)
     return identifier(section, "userId"), Member(Role(role), Status(status))
-
-
-def _flag(section: Section, member: str) -> bool | None:
-    value = section.members.get(member)
-    if value is not None and not isinstance(value, bool):
-        raise ConfigError(section.name(member), "neither true nor false")
-    return value
 
 
 def _ids(section: Section, member: str) -> list[str]:

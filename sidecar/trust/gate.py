@@ -96,8 +96,11 @@ class TrustGate:
             return ConferenceVerdict(Refusal.GUEST, domain.rules.max_conference_size)
         return self.join(user_id, room_id, domain_id)
 
-    def join(self, user_id: str, room_id: str, domain_id: str | None = None) -> ConferenceVerdict:
-        """Whether this user may take part in a conference there: our own user, or somebody beside us."""
+    def join(self, user_id: str, room_id: str | None, domain_id: str | None = None) -> ConferenceVerdict:
+        """Whether this user may take part in a conference there: our own user, or somebody beside us.
+
+        Without a room the conference has grown out of a call, and whoever is in it may ask others in.
+        """
         domain = self._domain(domain_id)
         size = domain.rules.max_conference_size if domain is not None else None
         return ConferenceVerdict(self._conference_refuses(user_id, room_id, domain_id), size)
@@ -114,17 +117,17 @@ class TrustGate:
             or (domain is not None and domain.role(user_id) in (Role.OWNER, Role.ADMIN))
         )
 
-    def _conference_refuses(self, user_id: str, room_id: str, domain_id: str | None) -> Refusal | None:
-        level, domain = self.level(user_id), self._domain(domain_id)
-        if level is Level.REVOKED:
+    def _conference_refuses(self, user_id: str, room_id: str | None, domain_id: str | None) -> Refusal | None:
+        if self._social.is_blocked(user_id):
             return Refusal.BLOCKED
         refusal = self._left(room_id, domain_id) or self._place_refuses(user_id, room_id, domain_id)
         if refusal is not None:
             return refusal
+        domain = self._domain(domain_id)
         if domain is not None and not domain.rules.enable_conferencing:
             return Refusal.CONFERENCING_OFF
-        place_known = domain is not None or self._social.room(room_id) is not None
-        known = place_known or level in (Level.SELF, Level.VOUCHED)
+        place_known = room_id is None or domain is not None or self._social.room(room_id) is not None
+        known = place_known or user_id == self._user_id or self._social.contact(user_id) is not None
         return None if known else Refusal.STRANGER
 
     def _left(self, room_id: str | None, domain_id: str | None) -> Refusal | None:

@@ -8,20 +8,18 @@ is no proof.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from typing import Any, NamedTuple
 
 from sidecar.config import ConfigError, Section
-from sidecar.ids import fingerprint
+from sidecar.ids import fingerprint, is_user_id
 from sidecar.trust.domains import Domain, Room, identifier, read_domain, read_room
 from sidecar.trust.identity import raw_public_key
+from sidecar.trust.names import claimed
 
-MAX_NAME_CHARS = 64
 MAX_PEOPLE = 200_000
 """Members of all rooms and domains together: about 30 MB."""
-_USER_ID = re.compile(r"[0-9a-f]{16}\Z")
 
 
 class Fact(Enum):
@@ -235,13 +233,14 @@ def _has_id(item: Any) -> bool:
 
 
 def _user_id(value: Any, name: str) -> str:
-    if not isinstance(value, str) or not _USER_ID.match(value):
+    if not isinstance(value, str) or not is_user_id(value):
         raise ConfigError(name, "not a user id of 16 hex digits")
     return value
 
 
 def _name(section: Section) -> str:
+    """Cut, and without what could disguise it: friends choose their names, and our user trusts them."""
     value = section.members.get("displayName") or ""
     if not isinstance(value, str):
         raise ConfigError(section.name("displayName"), "not a string")
-    return value[:MAX_NAME_CHARS]
+    return claimed(value)

@@ -8,10 +8,13 @@ import os
 import threading
 
 import pytest
+from msgspec import convert
 
 from sidecar.capture.patterns import same_color
 from sidecar.media.messages import (
     ApplyAnswer,
+    CallClosed,
+    CloseCall,
     ClosePeer,
     GetStats,
     Line,
@@ -29,6 +32,7 @@ from sidecar.media.messages import (
     SetMuted,
     SetSource,
 )
+from sidecar.schema import ParticipantStats
 from tests.integration.media_nodes import Node, decoded, pair, until
 
 PEER = PeerRef(call_id="call_1", user_id="bob", gen=0)
@@ -270,3 +274,31 @@ async def test_closing_half_way_through_a_negotiation_is_quiet() -> None:
         assert not any(isinstance(e, PeerFailed) for e in both.alice.events)
         both.open("call_9")
         await both.connected("call_9")
+
+
+async def test_a_call_that_is_closed_says_what_it_measured_last_of_everybody() -> None:
+    async with pair() as both:
+        both.open()
+        await both.connected()
+        await both.bob.stats_when(lambda s: decoded(frames=5)(s) and "rttMs" in s)
+        both.alice.engine.post(CloseCall(call_id="call_1"))
+        ours = (await both.alice.event(CallClosed)).stats["participants"]
+        # the other end saw the connection close first, and its core closed it
+        await both.bob.event(PeerLiveness, lambda event: event.liveness is not Liveness.ALIVE)
+        both.bob.engine.post(ClosePeer(peer=PeerRef(call_id="call_1", user_id="alice", gen=0)))
+        both.bob.engine.post(CloseCall(call_id="call_1"))
+        theirs = (await both.bob.event(CallClosed)).stats["participants"]
+        for measured, user_id in ((ours, "bob"), (theirs, "alice")):
+            (stats,) = measured
+            assert (stats["userId"], stats["path"], stats["protocol"]) == (user_id, "host", "udp")
+            assert stats["video"]["framesDecoded"] > 0
+            convert([stats], list[ParticipantStats])
+
+
+async def test_a_call_that_never_connected_has_nothing_to_say_and_an_unknown_one_says_nothing() -> None:
+    async with pair() as both:
+        both.alice.engine.post(OpenCall(call_id="call_1", sources={}))
+        both.alice.engine.post(CloseCall(call_id="call_2"))
+        both.alice.engine.post(CloseCall(call_id="call_1"))
+        closed = await both.alice.event(CallClosed)
+        assert (closed.call_id, closed.stats) == ("call_1", {"participants": []})

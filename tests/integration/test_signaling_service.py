@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,54 +14,17 @@ from sidecar.errors import Code, DeniedError, LocalError, UnavailableError
 from sidecar.signaling import layout
 from sidecar.signaling.messages import AcceptBody, EmptyBody, InviteBody, Kind, ReasonBody
 from sidecar.trust import boxkeys
-from sidecar.trust.identity import Identity
 from tests.signaling_kit import (
     ALICE,
     BOB,
     MALLORY,
     SESSION,
-    HandClock,
-    MemoryGraph,
-    Node,
-    friends,
+    World,
+    settle,
     shared,
 )
 
 ACCEPT = AcceptBody(sdp="v=0", sdp_type="answer", offer_digest="ab" * 32)
-
-
-class World:
-    """Nodes on one graph with one clock; all are stopped at the end."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.graph = MemoryGraph()
-        self.clock = HandClock()
-        self.nodes: list[Node] = []
-
-    async def node(
-        self, me: Identity, *contacts: Identity, blocked: tuple[str, ...] = (), **more: Any
-    ) -> Node:
-        number = len(self.nodes)
-        made = Node(
-            self.graph,
-            me,
-            friends(*contacts, blocked=blocked),
-            self.folder / str(number),
-            clock=self.clock,
-            seed=number,
-            **more,
-        )
-        self.nodes.append(made)
-        await made.service.start()
-        await settle()
-        return made
-
-
-async def settle() -> None:
-    """Lets everything run that needs no time."""
-    for _ in range(20):
-        await asyncio.sleep(0)
 
 
 @pytest.fixture
@@ -146,7 +108,7 @@ async def test_a_contact_that_does_not_know_us_hears_the_second_knock(world: Wor
     await settle()
     assert bob.arrived.empty()
     world.clock.advance(3)
-    alice.service.knock_again()
+    alice.service.delivery.tick()
     rung = await bob.next()
     assert not rung.contact
     assert isinstance(rung.signal.body, InviteBody)
@@ -159,7 +121,7 @@ async def test_the_second_knock_of_a_contact_has_the_same_call_id(world: World) 
     alice = await world.node(ALICE, BOB)
     await alice.invites(BOB)
     world.clock.advance(3)
-    alice.service.knock_again()
+    alice.service.delivery.tick()
     await settle()
     bob = await world.node(BOB, ALICE)
     one, two = await bob.next(), await bob.next()
@@ -175,7 +137,7 @@ async def test_a_receipt_ends_the_wait_for_a_second_knock(world: World) -> None:
     await bob.next()
     assert (await alice.next()).signal.kind is Kind.RECEIPT
     world.clock.advance(10)
-    alice.service.knock_again()
+    alice.service.delivery.tick()
     await settle()
     assert not any(leaves for soul, leaves in world.graph.souls.items() if soul.startswith("calls/inbox/"))
 

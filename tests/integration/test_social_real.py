@@ -120,7 +120,7 @@ async def test_c18_an_invitation_that_is_still_alive_does_not_ring_again_after_k
             await again.log.wait(
                 lambda line: line.get("msg") == "signal dropped" and line["reason"] == "replay"
             )
-            assert heard(again) == []
+            assert set(heard(again)) <= {"aleph:callSummary"}  # of the call that was cut off
             assert await again.call("call:list-active") == []
 
 
@@ -157,7 +157,7 @@ async def test_the_configuration_is_merged_into_what_is_stored(tmp_path: Path) -
         assert counts == {"friends": 0, "rooms": 1, "domains": 0, "blocked": 2}
 
 
-async def test_a_key_that_is_not_the_pinned_one_is_told_of_over_the_bridge(tmp_path: Path) -> None:
+async def test_P02_a_key_that_is_not_the_pinned_one_is_told_of_over_the_bridge(tmp_path: Path) -> None:
     """No two keys with one fingerprint are at hand: the other is put where an earlier run keeps its own."""
     alice, other = identities.generate(b"\x11" * 32), identities.generate(b"\x22" * 32)
     await identity(tmp_path)

@@ -25,7 +25,7 @@ class Caller:
     def __init__(self, bench: Bench) -> None:
         self.registry = Registry(Logger("ipc"), lambda: "error-id")
         self.full = False
-        CallChannels(bench.calls, bench.call_media, self._check_room).register(self.registry)
+        CallChannels(bench.calls, bench.call_media, bench.history, self._check_room).register(self.registry)
         self.client = Client("c1", EVERYTHING)
 
     def _check_room(self) -> None:
@@ -168,12 +168,6 @@ async def test_what_cannot_be_is_refused_by_code(bench: Bench, call: Caller):
     assert await call.refused("call:initiate", {"userId": "f" * 16, "type": "audio"}) == "invalid-params"
     assert await call.refused("call:initiate", {"userId": "x" * 1000, "type": "audio"}) == "invalid-params"
     assert await call.refused("call:initiate", {"userId": BOB, "type": "smell"}) == "invalid-params"
-    owner = {"userId": BOB, "type": "audio", "mediaOwner": "renderer"}
-    assert await call.refused("call:initiate", owner) == "not-implemented"
-    call.client.media_owner = "renderer"
-    assert await call.refused("call:accept", {"callId": CALL}) == "not-implemented"
-    call.client.media_owner = "sidecar"
-
     session = await call("call:initiate", {"userId": BOB, "type": "audio"})
     again = {"userId": BOB, "type": "audio"}
     assert await call.refused("call:initiate", again) == "call.wrong-state"
@@ -207,5 +201,19 @@ def test_every_channel_of_this_version_is_served(call: Caller):
     assert served == {
         "call:initiate", "call:accept", "call:reject", "call:end", "call:get", "call:list-active",
         "call:mute-audio", "call:mute-video", "call:share-screen", "call:set-device", "call:stats",
-        "call:record-start", "call:record-stop",
+        "call:record-start", "call:record-stop", "call:hold", "call:resume", "call:history",
     }  # fmt: skip
+
+
+async def test_every_end_leaves_a_line_newest_first(bench: Bench, call: Caller):
+    await ring(bench)
+    await call("call:reject", {"callId": CALL})
+    session = await call("call:initiate", {"userId": BOB, "type": "audio"})
+    await call("call:end", {"callId": session["id"]})
+    records = (await call("call:history"))["records"]
+    assert [(r["callId"], r["direction"], r["endReason"]) for r in records] == [
+        (session["id"], "outgoing", "cancelled"),
+        (CALL, "incoming", "declined"),
+    ]
+    assert (await call("call:history", {"limit": 1}))["records"] == records[:1]
+    assert (await call("call:history", {"before": 1}))["records"] == []

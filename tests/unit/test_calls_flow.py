@@ -17,6 +17,7 @@ from tests.calls_lab import (
     ANSWER,
     BOB,
     CALL,
+    CAROL,
     OFFER,
     SESSION,
     T0,
@@ -33,7 +34,9 @@ from tests.calls_lab import (
     events_of,
     initiate,
     invite,
+    judged,
     lost,
+    offered,
     one,
     only,
     said,
@@ -177,8 +180,39 @@ def test_a_caller_with_its_own_offer_closes_it_when_the_accept_brings_another():
 
 def test_a_stranger_does_not_ring_by_default():
     made = board()
-    assert made.handle(invite(contact=False), T0) == []
-    assert made.dropped == {"stranger": 1}
+    shown = made.handle(invite(contact=False, name=None), T0)
+    assert events_of(shown) == ["aleph:callRequest"]
+    request = one(shown, f.Notify).data
+    assert (request.from_user_id, request.from_display_name, request.verified) == (BOB, "Claim", False)
+    assert not only(shown, f.Ring)
+    assert said(shown) == []
+    assert made.active() == []
+
+    taken = made.handle(e.Accept(call_id=CALL), T0 + 5)
+    assert one(taken, f.OpenPeer).remote_sdp is None, "the callee offers to a stranger"
+    assert [session.id for session in made.active()] == [CALL]
+
+
+def test_requests_are_bounded_end_by_themselves_and_stand_in_nobodys_way():
+    made = board(Rules(requests_max=2))
+    for index in range(4):
+        made.handle(invite(call_id=f"call_{index}", user_id=f"{index:016x}", contact=False), T0)
+    assert made.dropped == {"too-many-requests": 2}
+    assert only(made.handle(invite(call_id="call_friend", user_id=CAROL), T0), f.Ring)
+    ended = made.handle_timer(T0 + 60)
+    assert {effect.record.end_reason for effect in only(ended, f.CallEnded)} == {EndReason.NO_ANSWER}
+    assert said(ended) == []
+
+
+def test_strangers_that_may_ring_share_one_bucket():
+    made = board(Rules(strangers_ring=True, calls_max=99))
+    rings = 0
+    for index in range(8):
+        call_id = f"call_{index}"
+        rings += len(
+            only(made.handle(invite(call_id=call_id, user_id=f"{index:016x}", contact=False), T0), f.Ring)
+        )
+    assert rings == 3
 
 
 def test_a_stranger_that_may_ring_learns_nothing_before_the_user_acts():
@@ -223,6 +257,8 @@ ENDS = [
     (CALLER, State.ACTIVE, says(Kind.END, EndReason.LOCAL_HANGUP), EndReason.REMOTE_HANGUP, []),
     (CALLEE, State.ACTIVE, says(Kind.END, EndReason.CONNECTION_LOST), EndReason.CONNECTION_LOST, []),
     (CALLEE, State.BROKEN, says(Kind.END, EndReason.LOCAL_HANGUP), EndReason.REMOTE_HANGUP, []),
+    (CALLEE, State.RECONNECTING, says(Kind.END, EndReason.LOCAL_HANGUP), EndReason.REMOTE_HANGUP, []),
+    (CALLEE, State.RECONNECTING, e.End(call_id=CALL), EndReason.LOCAL_HANGUP, [("end", "local-hangup")]),
     (CALLEE, State.ACTIVE, says(Kind.END, EndReason.APP_GONE), EndReason.APP_GONE, []),
     (CALLER, State.ACTIVE, e.MediaLost(), EndReason.MEDIA_FAILED, [("end", "media-failed")]),
     (CALLER, State.PREPARING, e.MediaLost(), EndReason.MEDIA_FAILED, []),
@@ -253,7 +289,7 @@ def test_every_end_has_its_reason_and_tells_the_peer_once(side, state, event, re
     session = made.session(CALL)
     assert (session.end_reason, session.ended_at) == (reason, record.ended_at)
     assert made.active() == []
-    started = state in (State.ACTIVE, State.BROKEN)
+    started = state in (State.ACTIVE, State.RECONNECTING)
     assert ("aleph:participantLeft" in events_of(effects)) == started
 
 
@@ -297,7 +333,7 @@ def test_a_decline_shows_at_the_callee_and_carries_the_users_words():
         (CALLEE, State.ANSWERING, 15, EndReason.MEDIA_FAILED, [("end", "media-failed")]),
         (CALLEE, State.CONNECTING, 15, EndReason.CONNECT_FAILED, [("end", "connect-failed")]),
         (CALLER, State.CONNECTING, 15, EndReason.CONNECT_FAILED, [("end", "connect-failed")]),
-        (CALLER, State.BROKEN, 3, EndReason.CONNECTION_LOST, [("end", "connection-lost")]),
+        (CALLER, State.BROKEN, 3, EndReason.CONNECT_FAILED, [("end", "connect-failed")]),
     ],
 )
 def test_every_deadline_ends_the_call_for_its_reason(side, state, after_s, reason, farewell):
@@ -361,7 +397,7 @@ def test_a_path_that_breaks_waits_for_the_hangup_that_explains_it():
 def test_C13_a_lost_hangup_is_made_up_for_by_liveness():
     here, there = at(CALLER, State.ACTIVE), at(CALLEE, State.ACTIVE)
     here.handle(e.End(call_id=CALL), T0)  # its signal is lost
-    there.handle(lost(final=False), T0 + 2.5)
+    there.handle(judged(e.Level.SUSPECT), T0 + 2.5)
     assert state_of(there) is State.ACTIVE, "a suspicion ends nothing"
     ended = there.handle(lost(), T0 + 30)
     assert one(ended, f.CallEnded).record.end_reason is EndReason.CONNECTION_LOST
@@ -419,9 +455,15 @@ def test_an_accept_that_crossed_the_cancel_gets_the_cancel_again():
 
 
 def test_a_call_that_the_peer_ended_has_nothing_to_repeat():
-    made = at(CALLER, State.ALERTING)
-    made.handle(says(Kind.REJECT, EndReason.DECLINED), T0)
+    made = at(CALLER, State.ACTIVE)
+    made.handle(says(Kind.END, EndReason.LOCAL_HANGUP), T0)
     assert made.handle(accept_answer(), T0) == []
+
+
+def test_a_peer_that_tries_to_reconnect_hears_again_that_the_call_is_over():
+    made = at(CALLEE, State.ACTIVE)
+    made.handle(e.End(call_id=CALL), T0)  # its signal is lost
+    assert said(made.handle(offered(), T0 + 2)) == [("end", "local-hangup")]
 
 
 def test_another_device_cannot_speak_for_the_one_that_accepted():

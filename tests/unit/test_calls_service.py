@@ -96,11 +96,11 @@ async def test_a_call_in_rings_and_is_answered(bench: Bench):
         ),
         (
             m.PeerLiveness(peer=peer("c"), liveness=m.Liveness.SUSPECT),
-            e.PeerLiveness(call_id="c", user_id=BOB, gen=0, lost=False),
+            e.PeerLiveness(call_id="c", user_id=BOB, gen=0, level=e.Level.SUSPECT),
         ),
         (
             m.PeerLiveness(peer=peer("c", 3), liveness=m.Liveness.LOST),
-            e.PeerLiveness(call_id="c", user_id=BOB, gen=3, lost=True),
+            e.PeerLiveness(call_id="c", user_id=BOB, gen=3, level=e.Level.LOST),
         ),
         (
             m.PeerFailed(peer=peer("c"), reason="security", detail="x"),

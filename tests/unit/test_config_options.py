@@ -114,6 +114,7 @@ def test_each_option_of_the_sample_is_explained() -> None:
         ({"media": {"camera": 3}}, "media.camera"),
         ({"calls": {"ringTimeoutSeconds": 14}}, "calls.ringTimeoutSeconds"),
         ({"calls": {"ringTimeoutSeconds": float("nan")}}, "calls.ringTimeoutSeconds"),
+        ({"calls": {"strangersRing": "yes"}}, "calls.strangersRing"),
         ({"logging": {"level": "loud"}}, "logging.level"),
         ({"social": []}, "social"),
     ],
@@ -150,7 +151,7 @@ def test_values_arrive_where_they_belong() -> None:
                 "iceInterfaces": ["127.0.0.0/8"],
                 "fileFolders": ["/srv", "C:\\x"],
             },
-            "calls": {"ringTimeoutSeconds": 15},
+            "calls": {"ringTimeoutSeconds": 15, "strangersRing": True},
             "social": {"friends": []},
         }
     )
@@ -158,6 +159,7 @@ def test_values_arrive_where_they_belong() -> None:
     assert resolved.media.process == "inline"
     assert resolved.media.file_folders == ("/srv", "C:\\x")
     assert resolved.calls.ring_timeout_s == 15
+    assert resolved.calls.strangers_ring
     assert resolved.social == {"friends": []}
 
 

@@ -33,4 +33,5 @@ def test_each_sleep_is_told_once() -> None:
     gap = TickGap()
     gap.noticed(0.0, WALL_MS)
     assert gap.noticed(1.0, WALL_MS + 60_000)
+    assert gap.passed_s == 1.0
     assert not gap.noticed(2.0, WALL_MS + 61_000)

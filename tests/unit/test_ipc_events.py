@@ -47,6 +47,17 @@ async def test_an_event_has_number_name_and_data() -> None:
     assert hub.seq == 1
 
 
+async def test_an_event_for_one_client_reaches_no_other_not_even_later() -> None:
+    hub = EventHub()
+    ours, other = hub.subscribe(client("c1")), hub.subscribe(client("c2"))
+    hub.emit("aleph:rtcStart", Data(7), to="c1")
+    emit(hub, 1)
+    assert await drain(ours) == [1, 2]
+    assert await drain(other) == [2]
+    assert await drain(hub.subscribe(client("c1"), since=0)) == [1, 2]
+    assert await drain(hub.subscribe(client("c3"), since=0)) == [2]
+
+
 async def test_a_waiting_reader_is_woken() -> None:
     hub = EventHub()
     reader = hub.subscribe(client())

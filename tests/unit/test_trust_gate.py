@@ -168,6 +168,14 @@ def test_conferences_of_a_domain_may_be_forbidden_and_bounded() -> None:
     assert gate(member(FRIEND)).join(FRIEND, "r", "d") == (None, None)
 
 
+def test_a_call_that_has_grown_takes_whom_a_member_asks_in() -> None:
+    one = gate(member(FRIEND, "member", "banned"))
+    assert one.join(STRANGER, None).allowed
+    assert one.join(FRIEND, None).allowed
+    assert one.join(FRIEND, None, "d").refusal is Refusal.BANNED
+    assert one.join(BLOCKED, None).refusal is Refusal.BLOCKED
+
+
 def test_guests_take_part_and_do_not_open() -> None:
     one = gate(member(FRIEND, "guest"))
     assert one.join(FRIEND, "r", "d").allowed

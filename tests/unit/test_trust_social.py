@@ -145,8 +145,12 @@ def test_nothing_is_needed() -> None:
     assert not state.is_blocked(BOB.fingerprint)
 
 
-def test_names_are_cut() -> None:
+def test_names_are_cut_and_cannot_disguise_themselves() -> None:
     assert social({"friends": [friend(ALICE, "x" * 100)]}).name(ALICE.fingerprint) == "x" * 64
+    state = social({"friends": [friend(ALICE, "Al\u202ei\x00ce\n")], "self": {"displayName": "\tB\x1bob"}})
+    assert (state.name(ALICE.fingerprint), state.self_name) == ("Alice", "Bob")
+    state.merge({"friends": [friend(ALICE, "\x00\n")]})  # nothing is left of it
+    assert state.name(ALICE.fingerprint) == "Alice"
 
 
 @pytest.mark.parametrize(

@@ -136,8 +136,10 @@ export class SidecarProcess {
   /** An error that tells what is known about the end of the process. */
   failed(what: string): SpawnError {
     const code = this.exit?.code ?? null;
+    const last = this.stderr[this.stderr.length - 1] ?? "{}";
+    const words = parseObject(last) ? "" : `: ${last.slice(0, 200)}`;
     const how = this.exit ? ` (exit ${code ?? this.exit.signal ?? "unknown"})` : "";
-    return new SpawnError(`the sidecar failed: ${what}${how}`, code, [...this.stderr]);
+    return new SpawnError(`the sidecar failed: ${what}${how}${words}`, code, [...this.stderr]);
   }
 
   private onStderr(line: string): void {

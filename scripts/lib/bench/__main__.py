@@ -15,7 +15,7 @@ def names() -> list[str]:
     return [
         module.name
         for module in pkgutil.iter_modules(bench.__path__)
-        if module.name in ("ipc", "startup", "setup", "gun", "verify")
+        if module.name in ("ipc", "startup", "setup", "gun", "verify", "calls")
     ]
 
 

@@ -28,6 +28,7 @@ def outputs(schema: Schema) -> Mapping[Path, str]:
         TYPESCRIPT / "channels.ts": typescript.channels(schema),
         TYPESCRIPT / "index.ts": typescript.index(),
         Path("docs/calls.md"): diagrams.calls(),
+        Path("docs/conferences.md"): diagrams.conferences(),
     }
 
 

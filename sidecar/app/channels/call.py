@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
+from sidecar.app.channels.owners import owner_of
 from sidecar.app.services.call_media import NULL, CallMedia
 from sidecar.app.services.calls import CallsService
 from sidecar.calls import events as e
@@ -15,17 +16,22 @@ from sidecar.schema import (
     CallEndParams,
     CallEndResult,
     CallGetParams,
+    CallHistoryParams,
+    CallHistoryResult,
+    CallHoldParams,
     CallInitiateParams,
     CallMuteAudioParams,
     CallMuteAudioResult,
     CallMuteVideoParams,
     CallMuteVideoResult,
+    CallRecord,
     CallRecordStartParams,
     CallRecordStartResult,
     CallRecordStopParams,
     CallRecordStopResult,
     CallRejectParams,
     CallRejectResult,
+    CallResumeParams,
     CallSession,
     CallSetDeviceParams,
     CallSetDeviceResult,
@@ -33,7 +39,6 @@ from sidecar.schema import (
     CallShareScreenResult,
     CallStatsParams,
     DeviceKind,
-    MediaOwner,
     MediaTrackKind,
     Permission,
 )
@@ -44,13 +49,26 @@ _DEVICES = {
 }
 
 
+HISTORY_LIMIT = 50
+"""Records of ``call:history`` where the client names no limit, as the schema says."""
+
+
+class Past(Protocol):
+    """Where ended calls are kept."""
+
+    def newest(self, limit: int, before_ms: int | None) -> list[CallRecord]: ...
+
+
 class CallChannels:
     """The handlers."""
 
-    def __init__(self, calls: CallsService, media: CallMedia, check_room: Callable[[], None]) -> None:
+    def __init__(
+        self, calls: CallsService, media: CallMedia, past: Past, check_room: Callable[[], None]
+    ) -> None:
         """``check_room`` raises UnavailableError when this machine cannot carry one more call."""
         self._calls = calls
         self._media = media
+        self._past = past
         self._check_room = check_room
 
     def register(self, registry: Registry) -> None:
@@ -58,8 +76,11 @@ class CallChannels:
         registry.channel("call:accept", self._accept)
         registry.channel("call:reject", self._reject)
         registry.channel("call:end", self._end)
+        registry.channel("call:hold", self._hold)
+        registry.channel("call:resume", self._resume)
         registry.channel("call:get", self._get)
         registry.channel("call:list-active", self._list_active)
+        registry.channel("call:history", self._history)
         registry.channel("call:mute-audio", self._mute_audio)
         registry.channel("call:mute-video", self._mute_video)
         registry.channel("call:share-screen", self._share_screen)
@@ -71,14 +92,17 @@ class CallChannels:
     # --- the life of a call ----------------------------------------------------------------------------
 
     async def _initiate(self, client: Client, params: CallInitiateParams) -> CallSession:
-        _check_owner(client, params.media_owner)
+        owner = owner_of(client, params.media_owner)
         self._check_room()
-        return await self._calls.initiate(params.user_id, params.type, params.room_id, params.domain_id)
+        return await self._calls.initiate(
+            params.user_id, params.type, params.room_id, params.domain_id, owner=owner
+        )
 
     def _accept(self, client: Client, params: CallAcceptParams) -> CallSession:
-        _check_owner(client, params.media_owner)
+        owner = owner_of(client, params.media_owner)
         self._check_room()
-        self._calls.handle(e.Accept(call_id=params.call_id, listen_only=bool(params.listen_only)))
+        listen_only = bool(params.listen_only)
+        self._calls.handle(e.Accept(call_id=params.call_id, listen_only=listen_only, owner=owner))
         return self._session(params.call_id)
 
     def _reject(self, _: Client, params: CallRejectParams) -> CallRejectResult:
@@ -89,11 +113,22 @@ class CallChannels:
         self._calls.handle(e.End(call_id=params.call_id))
         return CallEndResult(ended=True)
 
+    def _hold(self, _: Client, params: CallHoldParams) -> CallSession:
+        self._calls.handle(e.Hold(call_id=params.call_id))
+        return self._session(params.call_id)
+
+    def _resume(self, _: Client, params: CallResumeParams) -> CallSession:
+        self._calls.handle(e.Resume(call_id=params.call_id))
+        return self._session(params.call_id)
+
     def _get(self, _: Client, params: CallGetParams) -> CallSession:
         return self._session(params.call_id)
 
     def _list_active(self, _: Client, __: None) -> list[CallSession]:
         return self._calls.board.active()
+
+    def _history(self, _: Client, params: CallHistoryParams) -> CallHistoryResult:
+        return CallHistoryResult(records=self._past.newest(params.limit or HISTORY_LIMIT, params.before))
 
     def _session(self, call_id: str) -> CallSession:
         session = self._calls.board.session(call_id)
@@ -141,15 +176,6 @@ class CallChannels:
 
     async def _record_stop(self, _: Client, params: CallRecordStopParams) -> CallRecordStopResult:
         return await self._media.stop_recording(params.recording_id)
-
-
-def _check_owner(client: Client, wanted: MediaOwner | None) -> None:
-    """Media of a front end's own (D7) comes with ``rtc:attach``."""
-    owner = wanted.value if wanted is not None else client.media_owner
-    if owner != MediaOwner.SIDECAR.value:
-        raise LocalError(
-            "calls whose media the front end owns are not implemented", code=Code.NOT_IMPLEMENTED
-        )
 
 
 def _check_permission(client: Client, permission: Permission) -> None:

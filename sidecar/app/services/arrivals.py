@@ -15,9 +15,12 @@ from sidecar.clock import Clock
 from sidecar.log import Logger
 from sidecar.signaling.messages import Incoming, Kind
 
+_HANGUPS = frozenset({Kind.CANCEL, Kind.END})
+
 
 class Arrivals:
-    """Hands signals on in the order in which they came, as far as they are of one call."""
+    """Hands signals on in the order in which they came, as far as they are of one call; but an invitation
+    comes after a hang-up that was found with it, so that a call that is over does not ring (C06)."""
 
     def __init__(
         self, memory: Memory, on_signal: Callable[[Incoming], None], clock: Clock, log: Logger
@@ -49,7 +52,7 @@ class Arrivals:
     def _burnt(self, call: tuple[str, str], stored: bool) -> None:
         if not stored:  # a full disk must not keep calls away
             self._log.warning("nonces could not be stored")
-        for incoming in self._held.pop(call, ()):
+        for incoming in sorted(self._held.pop(call, ()), key=lambda one: one.signal.kind not in _HANGUPS):
             self._tell(incoming)
 
     def _tell(self, incoming: Incoming) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 import msgspec
 
 from sidecar.calls import effects as f
 from sidecar.calls import events as e
+from sidecar.calls.notes import LiveNote
 from sidecar.errors import DeniedError, SidecarError, UnavailableError
 from sidecar.log import Logger
 from sidecar.media import messages as m
@@ -48,6 +49,7 @@ class Signaling(Protocol):
         domain_id: str | None = None,
     ) -> None: ...
     def prefetch(self, user_id: str) -> None: ...
+    def devices(self, user_id: str) -> tuple[str, ...]: ...
     def join_session(self, call_id: str, session: str, user_id: str) -> None: ...
     def leave_session(self, call_id: str) -> None: ...
 
@@ -64,6 +66,12 @@ class Archive(Protocol):
     def add(self, record: CallRecord) -> None: ...
 
 
+class Journal(Protocol):
+    """Where live calls are noted for the process after a crash."""
+
+    def keep(self, notes: Iterable[LiveNote]) -> None: ...
+
+
 class Performer:
     """Hands effects to the other services; what becomes of a signal comes back through ``on_fate``."""
 
@@ -76,9 +84,12 @@ class Performer:
         history: Archive,
         sources: Mapping[MediaTrackKind, str],
         ice_servers: list[m.IceServer],
+        more: Mapping[type[f.Effect], Callable[[Any], None]],
         on_fate: Callable[[e.Event], None],
         log: Logger,
     ) -> None:
+        """``more``: the performers of effects that only conferences have."""
+        self._more = more
         self._media = media
         self._signaling = signaling
         self._hub = hub
@@ -92,7 +103,11 @@ class Performer:
     def perform(self, effect: f.Effect) -> None:
         """Does it now, or for a signal, begins to."""
         try:
-            PERFORMERS[type(effect)](self, effect)
+            performer = PERFORMERS.get(type(effect))
+            if performer is not None:
+                performer(self, effect)
+            else:
+                self._more[type(effect)](effect)
         except Exception as error:  # one broken performer must not keep the others from ending a call
             name = type(effect).__name__
             self._log.error("effect failed", call_id=effect.call_id, effect=name, problem=repr(error))
@@ -108,7 +123,7 @@ class Performer:
     def _open_call(self, effect: f.OpenCall) -> None:
         sources = {LINES[kind]: self._sources[kind] for kind in effect.kinds if kind in self._sources}
         muted = [LINES[kind] for kind in effect.muted]
-        self._media.send(m.OpenCall(call_id=effect.call_id, sources=sources, muted=muted))
+        self._media.send(m.OpenCall(call_id=effect.call_id, sources=sources, muted=muted, owner=effect.owner))
 
     def _open_peer(self, effect: f.OpenPeer) -> None:
         role = m.Role.OFFERER if effect.remote_sdp is None else m.Role.ANSWERER

@@ -25,7 +25,7 @@ def _connected(event: m.PeerConnected) -> e.Event:
 
 
 def _liveness(event: m.PeerLiveness) -> e.Event:
-    return e.PeerLiveness(**_of(event.peer), lost=event.liveness is m.Liveness.LOST)
+    return e.PeerLiveness(**_of(event.peer), level=e.Level(event.liveness.value))
 
 
 def _failed(event: m.PeerFailed) -> e.Event:

@@ -6,7 +6,7 @@ Each is a request to the media process; what it changes about the call is then t
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -42,8 +42,11 @@ class CallMedia:
         sources: Mapping[MediaTrackKind, str],
         recordings: Path,
         random: Random,
+        owned: Container[str] = (),
     ) -> None:
-        """``recordings``: a folder of ours, made when it is first needed."""
+        """``recordings``: a folder of ours, made when it is first needed. ``owned``: calls whose media a
+        front end has, which chooses its screens itself."""
+        self._owned = owned
         self._calls = calls
         self._media = media
         self._sources = sources
@@ -87,7 +90,7 @@ class CallMedia:
         Raises ``media.no-source`` where there is none.
         """
         self._calls.handle(e.UseMedia(call_id=call_id))
-        source = source_id or await self._first_screen()
+        source = source_id or ("" if call_id in self._owned else await self._first_screen())
         await self._set_source(call_id, MediaTrackKind.SCREEN, source, options)
         self._calls.handle(e.LineChanged(call_id=call_id, kind=MediaTrackKind.SCREEN, on=True))
 

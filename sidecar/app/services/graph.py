@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sidecar import log
@@ -20,9 +20,16 @@ class GraphService:
     """Owns the client and its store: the outbox survives the process. Imported after the ready line."""
 
     def __init__(
-        self, peers: Sequence[str], data_dir: Path, clock: SystemClock, ca_file: str | None = None
+        self,
+        peers: Sequence[str],
+        data_dir: Path,
+        clock: SystemClock,
+        ca_file: str | None = None,
+        on_slept: Callable[[float], None] | None = None,
     ) -> None:
-        """Raises UnavailableError if a file or the folder cannot be used, LocalError for a URL that is none.
+        """``on_slept`` is told for how many seconds this machine slept or this process stood still.
+
+        Raises UnavailableError if a file or the folder cannot be used, LocalError for a URL that is none.
 
         From now on ``clock.network_ms`` follows the relays. Needs a running event loop.
         """
@@ -38,6 +45,7 @@ class GraphService:
                 store=self._store,
                 log=log.get("graph"),
                 tls=tls,
+                on_slept=on_slept,
             )
         except BaseException:
             self._store.close()

@@ -136,8 +136,7 @@ class KeyDirectory:
         blocked = self._social.is_blocked(user_id) and not parting
         if user_id == self._identity.fingerprint or blocked:
             raise DeniedError("this user cannot be called", code=Code.POLICY_BLOCKED)
-        if self.pins.pub(user_id) is None:
-            await self.fetch(user_id)
+        await self.meet(user_id)
         peer = self.peer(user_id)
         if peer is None:
             raise UnavailableError("no key of this user is known", code=Code.GRAPH_UNREACHABLE)
@@ -151,9 +150,13 @@ class KeyDirectory:
             return Relation.BLOCKED
         if self._social.contact(user_id) is not None:
             return Relation.CONTACT
+        await self.meet(user_id)
+        return Relation.UNKNOWN if self.peer(user_id) is None else Relation.STRANGER
+
+    async def meet(self, user_id: str) -> None:
+        """Learns the key of a user who may write to us; raises as :meth:`fetch` does."""
         if self.pins.pub(user_id) is None:
             await self.fetch(user_id)
-        return Relation.UNKNOWN if self.peer(user_id) is None else Relation.STRANGER
 
     async def fetch(self, user_id: str) -> None:
         """Reads the user's cards from the graph. Raises UnavailableError if no relay answered."""

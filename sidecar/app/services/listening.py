@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 from sidecar.app.services.keys import Graph, KeyDirectory
 from sidecar.clock import Clock
@@ -24,13 +25,21 @@ OnLeaf = Callable[[str, str, int], None]
 class _Session:
     """A call's soul and who may write there."""
 
-    def __init__(self, stop: Callable[[], None]) -> None:
+    def __init__(self, session: str) -> None:
+        self.session = session
         self.users: dict[str, None] = {}
-        self.stop = stop
+        self.watches: dict[str, Callable[[], None]] = {}
+        """What ends the reading of its soul, and of the cards of users whose keys are not known yet."""
+
+    def stop(self) -> None:
+        for soul in list(self.watches):
+            self.watches.pop(soul)()
 
 
 class Listening:
-    """All subscriptions of this device. ``on_leaf(place, key, value)`` gets what they deliver."""
+    """All subscriptions of this device. ``on_leaf(place, key, value)`` gets what they deliver,
+    ``on_writer(place)`` is told when somebody more may write into a session, ``on_left(name)`` when the place
+    of that name is read no more."""
 
     def __init__(
         self,
@@ -38,13 +47,18 @@ class Listening:
         directory: KeyDirectory,
         social: SocialState,
         user_id: str,
+        *,
         on_leaf: Callable[[Place, str, str], None],
+        on_writer: Callable[[Place], None],
+        on_left: Callable[[str], None],
     ) -> None:
         self._graph = graph
         self._directory = directory
         self._social = social
         self._user_id = user_id
         self._on_leaf = on_leaf
+        self._on_writer = on_writer
+        self._on_left = on_left
         self._watches: dict[str, Callable[[], None]] = {}
         self._sessions: dict[str, _Session] = {}
 
@@ -57,23 +71,41 @@ class Listening:
             self._watches[soul] = self._graph.watch_leaves(soul, wanted[soul])
 
     def join(self, call_id: str, session: str, user_id: str) -> None:
-        """Reads the session of a call, and takes what this user writes there."""
+        """Reads the session of a call, and takes what this user writes there as soon as its key is known; a
+        call that has grown into a conference has another session, and its old one is left."""
+        known = self._sessions.get(call_id)
+        if known is not None and known.session != session:
+            self.leave(call_id)
         if call_id not in self._sessions:
             if len(self._sessions) >= MAX_SESSIONS:
                 self.leave(next(iter(self._sessions)))
-            # The users are looked up when a leaf arrives, which may be during the subscription.
-            joined = self._sessions[call_id] = _Session(stop=lambda: None)
+            joined = self._sessions[call_id] = _Session(session)
             joined.users[user_id] = None
-            joined.stop = self._graph.watch_leaves(layout.session_soul(session), self._of_session(call_id))
+            soul = layout.session_soul(session)
+            self._watch(joined, soul, self._of_session(call_id))
             self._graph.keep_close(True)
-        self._sessions[call_id].users[user_id] = None
+        joined = self._sessions[call_id]
+        if user_id not in joined.users:
+            joined.users[user_id] = None
+            self._on_writer(self._of_call(call_id))
+        if user_id != self._user_id and self._directory.peer(user_id) is None:
+            self._watch(joined, layout.keys_soul(user_id), partial(self._card_of_writer, call_id, user_id))
 
     def leave(self, call_id: str) -> None:
         """Stops reading the session of a call; unknown calls are ignored."""
         joined = self._sessions.pop(call_id, None)
         if joined is not None:
             joined.stop()
+            self._on_left(call_id)
             self._graph.keep_close(bool(self._sessions))
+
+    def place_of(self, call_id: str, user_id: str) -> Place | None:
+        """Where a leaf belongs that this user says over the control channel of a call; None if it may write
+        nothing there."""
+        session = self._sessions.get(call_id)
+        if session is None or user_id not in session.users:
+            return None
+        return self._place(PlaceKind.SESSION, call_id, (user_id,))
 
     def stop(self) -> None:
         """Ends every subscription."""
@@ -106,12 +138,25 @@ class Listening:
         return on_leaf
 
     def _of_session(self, call_id: str) -> OnLeaf:
-        def on_leaf(key: str, value: str, state: int) -> None:
-            session = self._sessions.get(call_id)
-            users = tuple(session.users) if session else ()
-            self._on_leaf(self._place(PlaceKind.SESSION, call_id, users), key, value)
+        return lambda key, value, state: self._on_leaf(self._of_call(call_id), key, value)
 
-        return on_leaf
+    def _of_call(self, call_id: str) -> Place:
+        """The users are looked up when a leaf arrives, which may be during the subscription."""
+        session = self._sessions.get(call_id)
+        return self._place(PlaceKind.SESSION, call_id, tuple(session.users) if session else ())
+
+    def _watch(self, session: _Session, soul: str, on_leaf: OnLeaf) -> None:
+        if soul in session.watches:
+            return
+        session.watches[soul] = lambda: None
+        session.watches[soul] = self._graph.watch_leaves(soul, on_leaf)
+
+    def _card_of_writer(self, call_id: str, user_id: str, key: str, text: str, state: int) -> None:
+        """A card of somebody who may write into a session: what waits for its key can be read now."""
+        known = self._directory.peer(user_id)
+        self._directory.take_card(user_id, key, text)
+        if known is None and self._directory.peer(user_id) is not None:
+            self._on_writer(self._of_call(call_id))
 
     def _of_cards(self, user_id: str) -> OnLeaf:
         return lambda key, text, state: self._directory.take_card(user_id, key, text)

@@ -1,28 +1,26 @@
-"""Runs signaling against the graph: which souls are read now, what comes in, what goes out (DESIGN D3).
-
-The decisions are those of ``sidecar.signaling``; here are the tasks, the subscriptions that follow the clock
-from bucket to bucket, and the receipt that a device gives a contact as soon as it has opened an invitation.
-"""
+"""Runs signaling (DESIGN D3, D4): what is heard, what is said, our keys in time. Decides nothing."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, MutableMapping
 
 from sidecar.app.services.arrivals import Arrivals
+from sidecar.app.services.control_link import ControlLink
+from sidecar.app.services.delivery import Delivery
 from sidecar.app.services.errands import Errands
+from sidecar.app.services.hearing import Hearing
 from sidecar.app.services.keys import Device, Graph, KeyDirectory, Memory
-from sidecar.app.services.listening import Listening, follow_time
+from sidecar.app.services.listening import follow_time
 from sidecar.calls.events import Relation
 from sidecar.clock import Clock, Random
 from sidecar.errors import SidecarError
 from sidecar.log import Logger
 from sidecar.signaling import layout
-from sidecar.signaling.inbox import Inbox, Place
+from sidecar.signaling.inbox import Inbox
 from sidecar.signaling.limits import Limits
 from sidecar.signaling.messages import AnyBody, EmptyBody, Incoming, InviteBody, Kind
 from sidecar.signaling.outbox import Message, Outbox
-from sidecar.signaling.sealing import Leaf
+from sidecar.signaling.sealing import Leaf, OnEnvelope
 from sidecar.trust import boxkeys
 from sidecar.trust.identity import Identity, check_pair
 from sidecar.trust.pins import KeyChange
@@ -45,6 +43,7 @@ class SignalingService:
         keys: Device,
         social: SocialState,
         *,
+        control: ControlLink,
         memory: Memory,
         clock: Clock,
         random: Random,
@@ -52,6 +51,7 @@ class SignalingService:
         on_signal: Callable[[Incoming], None],
         on_key_changed: Callable[[KeyChange], None],
         counters: MutableMapping[str, int],
+        on_envelope: OnEnvelope | None = None,
         limits: Limits | None = None,
     ) -> None:
         self._graph = graph
@@ -64,7 +64,6 @@ class SignalingService:
         self.directory = KeyDirectory(
             graph, identity, social, memory, on_key_changed, clock=clock, counters=counters, log=log
         )
-        self._outbox = Outbox(identity, keys.device, epoch=random.bytes(8).hex(), random=random)
         self._inbox = Inbox(
             identity,
             keys.device,
@@ -72,12 +71,26 @@ class SignalingService:
             pins=self.directory.pins,
             on_drop=self._dropped,
             limits=limits,
+            on_envelope=on_envelope,
         )
-        self._listening = Listening(graph, self.directory, social, identity.fingerprint, self._on_leaf)
+        self._listening = Hearing(
+            graph,
+            control,
+            self._inbox,
+            self.directory,
+            social=social,
+            user_id=identity.fingerprint,
+            clock=clock,
+            on_incoming=self._received,
+        ).listening
         self._card_key = ""
         self._arrivals = Arrivals(memory, on_signal, clock, log)
         self._errands = Errands(log)
-        self._knock: asyncio.TimerHandle | None = None
+        epoch = random.bytes(8).hex()
+        outbox = Outbox(identity, keys.device, epoch=epoch, random=random, on_envelope=on_envelope)
+        self.delivery = Delivery(
+            graph, control, outbox, self._inbox.ignore, clock=clock, errands=self._errands
+        )
 
     @property
     def device(self) -> str:
@@ -97,8 +110,7 @@ class SignalingService:
 
     async def stop(self) -> None:
         """Ends every subscription and task. What was handed to the graph stays in its outbox."""
-        if self._knock is not None:
-            self._knock.cancel()
+        self.delivery.stop()
         await self._errands.stop()
         self._listening.stop()
 
@@ -129,7 +141,8 @@ class SignalingService:
         room_id: str | None = None,
         domain_id: str | None = None,
     ) -> None:
-        """Signs, seals and puts one signal; returns once a relay has it, for one device at least.
+        """Signs, seals and sends one signal; returns once the other side or a relay has it, for one device at
+        least.
 
         ``device`` None means every device of the user, ``session`` None the user's inbox. Raises DeniedError
         (a blocked user, ourselves), LocalError ``too-large``, and UnavailableError if no key is known or no
@@ -137,20 +150,22 @@ class SignalingService:
         """
         if kind is Kind.INVITE:
             self._graph.wake()
-        recipient = await self.directory.recipient(user_id, parting=kind is Kind.END)
+        recipient = await self.directory.recipient(user_id, parting=kind in (Kind.END, Kind.CANCEL))
         message = Message(call_id, kind, body, gen, ttl_s, session, device, room_id, domain_id)
-        leaves = self._outbox.write(message, recipient, self._clock.network_ms(), self._clock.monotonic())
         if kind is Kind.ACCEPT:
             self._inbox.taken(user_id)
-        self._plan_knock()
         self._log.info("signal sent", kind=kind.value, call_id=call_id, gen=gen)
         self._count("signal.sent")
-        await self._put(leaves)
+        await self.delivery.send(message, recipient)
 
     def prefetch(self, user_id: str) -> None:
         """Fetches the key cards of a user who will probably be called, if none is known."""
         if not self.directory.pins.cards(user_id, self._clock.network_ms()):
             self._errands.run(self.directory.fetch(user_id))
+
+    def devices(self, user_id: str) -> tuple[str, ...]:
+        """A user's devices whose cards are known and have not run out."""
+        return tuple(card.device for card in self.directory.pins.cards(user_id, self._clock.network_ms()))
 
     def join_session(self, call_id: str, session: str, user_id: str) -> None:
         """Reads the session of a call, and takes what this user writes there."""
@@ -168,8 +183,8 @@ class SignalingService:
         card = self._keys.card(self._identity, now_ms)
         if card.key != self._card_key:
             self._card_key = card.key
-            soul = layout.keys_soul(self._identity.fingerprint)
-            self._errands.run(self._put([Leaf(soul, card.key, card.text)]))
+            leaf = Leaf(layout.keys_soul(self._identity.fingerprint), card.key, card.text)
+            self._errands.run(self.delivery.put([leaf]))
         self._listening.refresh(now_ms)
 
     async def _listen_to_contacts(self) -> None:
@@ -182,18 +197,11 @@ class SignalingService:
         except SidecarError as error:  # a full disk must not stop the clock: the next bucket tries again
             self._log.warning("keys could not be rotated", code=error.code.value)
 
-    def _on_leaf(self, place: Place, key: str, value: str) -> None:
-        now_ms, now_s = self._clock.network_ms(), self._clock.monotonic()
-        incoming = self._inbox.receive(place, key, value, now_ms, now_s)
-        self.directory.flush()
-        if incoming is not None:
-            self._received(incoming)
-
     def _received(self, incoming: Incoming) -> None:
         signal = incoming.signal
         self._log.info("signal received", kind=signal.kind.value, call_id=signal.call_id, gen=signal.gen)
         self._count("signal.received")
-        self._outbox.answered(signal.call_id)
+        self.delivery.answered(signal.call_id)
         if incoming.contact and isinstance(signal.body, InviteBody):
             self._errands.run(self._give_receipt(incoming, signal.body.session))
         self._arrivals.take(incoming)
@@ -211,38 +219,9 @@ class SignalingService:
             ttl_s=RECEIPT_TTL_S,
         )
 
-    async def _put(self, leaves: list[Leaf]) -> None:
-        """Puts all leaves; raises only if not one of them was taken."""
-        for leaf in leaves:
-            self._inbox.ignore(leaf.key)
-        results = await asyncio.gather(
-            *(self._graph.put_leaf(*leaf) for leaf in leaves), return_exceptions=True
-        )
-        failures = [result for result in results if isinstance(result, BaseException)]
-        if failures and len(failures) == len(results):
-            raise failures[0]
-
-    def _plan_knock(self) -> None:
-        if self._knock is not None:
-            self._knock.cancel()
-        due_s = self._outbox.next_deadline()
-        if due_s is not None:
-            delay_s = max(0.0, due_s - self._clock.monotonic())
-            self._knock = asyncio.get_running_loop().call_later(delay_s, self.knock_again)
-
-    def knock_again(self) -> None:
-        """Writes the stranger form of invitations that nobody has opened; called by its own timer."""
-        leaves = self._outbox.knock_again(self._clock.network_ms(), self._clock.monotonic())
-        if leaves:
-            self._errands.run(self._put(leaves))
-        self._plan_knock()
-
     def _dropped(self, reason: str) -> None:
-        if reason == "duplicate":
-            self._count("signal.duplicate")
-        else:
-            self._count(f"signal.dropped.{reason}")
-            self._log.debug("signal dropped", reason=reason)
+        self._count("signal.duplicate" if reason == "duplicate" else f"signal.dropped.{reason}")
+        self._log.debug("signal dropped", reason=reason)
 
     def _count(self, name: str) -> None:
         self._counters[name] = self._counters.get(name, 0) + 1

@@ -8,10 +8,12 @@ SLACK_S = 2.0
 
 
 class TickGap:
-    """Compares the clocks at each look. A laptop's sleep is missing from the monotonic clock, but not from
-    the wall clock; a stopped process has it in both, as a long time without a look."""
+    """Compares the clocks at each look. A laptop's sleep is missing from some monotonic clocks, but not from
+    the wall clock; elsewhere, and of a stopped process, it is a long time without a look."""
 
     def __init__(self) -> None:
+        self.passed_s = 0.0
+        """Monotonic time between the last two looks."""
         self._seen: tuple[float, float] | None = None
 
     def noticed(self, now: float, wall_ms: float) -> bool:
@@ -20,6 +22,6 @@ class TickGap:
         seen, self._seen = self._seen, (now, wall_ms)
         if seen is None:
             return False
-        passed_s = now - seen[0]
+        self.passed_s = passed_s = now - seen[0]
         slept_s = (wall_ms - seen[1]) / 1000 - passed_s
         return slept_s > SLACK_S or passed_s > TICK_S + SLACK_S

@@ -5,7 +5,7 @@ A kind that this version does not know is ignored; anything malformed or too lon
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
@@ -13,8 +13,8 @@ from sidecar.errors import RemoteError
 
 LABEL = "aleph-control"
 CHANNEL_ID = 0
-MAX_MESSAGE_BYTES = 1024
-"""Ten times the longest message of this version."""
+MAX_MESSAGE_BYTES = 48 * 1024
+"""A note may carry a sealed signal, which has 24 KiB at most."""
 PING_INTERVAL_S = 1.0
 """Well under the 2.5 s of suspect, so that one lost datagram proves nothing."""
 
@@ -45,9 +45,16 @@ class State(ControlMessage, frozen=True, tag="state"):
     screen: bool
 
 
-AnyControl = Ping | Pong | State
+class Note(ControlMessage, frozen=True, tag="note"):
+    """Words of one core to the other; media carries them and does not look inside."""
 
-_KINDS = frozenset({"ping", "pong", "state"})
+    name: Annotated[str, msgspec.Meta(max_length=32)]
+    data: dict[str, Any]
+
+
+AnyControl = Ping | Pong | State | Note
+
+_KINDS = frozenset({"ping", "pong", "state", "note"})
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(AnyControl)
 

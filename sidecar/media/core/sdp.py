@@ -14,6 +14,7 @@ one BUNDLE group, one transport, SHA-256 fingerprint, complete candidates (no tr
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sidecar.errors import RemoteError
@@ -21,7 +22,10 @@ from sidecar.media.core.addresses import candidate_allowed
 
 MAX_SDP_BYTES = 16 * 1024
 """The largest envelope a signal may have; ours is about 3 KiB, Chromium's about 8."""
+BROWSER_MAX_SDP_BYTES = 64 * 1024
+"""Of a browser of ours, which may offer every codec that it has; rebuilt, it is as small as the others."""
 MAX_LINES = 600
+BROWSER_MAX_LINES = 2400
 MAX_LINE_BYTES = 1024
 MAX_CANDIDATES = 64
 """Candidates of a generation (FAULTS section 1)."""
@@ -34,6 +38,15 @@ EXTENSIONS = {
     "urn:ietf:params:rtp-hdrext:sdes:mid": 4,
 }
 """Header extensions with Chromium's default ids: it refuses to reassign an id later (media.md section 2)."""
+
+FEEDBACK = ("nack", "nack pli")
+BROWSER_FEEDBACK = (*FEEDBACK, "ccm fir", "goog-remb", "transport-cc")
+BROWSER_EXTENSIONS = {
+    **EXTENSIONS,
+    "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01": 3,
+}
+"""What two browsers need beside ours, to learn how much the path between them carries."""
+LAST_CANDIDATE = "a=end-of-candidates"
 
 _PRINTABLE = re.compile(r"[\x20-\x7e\t\r\n]*")
 _M_LINE = re.compile(r"m=(audio|video|application) (\d{1,5}) ([A-Z/]{1,32}) ([A-Za-z0-9 -]{1,512})")
@@ -69,12 +82,13 @@ class _Section:
     lines: list[str] = field(default_factory=list)
 
 
-def sanitise(sdp: str, kind: str, *, loopback: bool = False) -> CleanSdp:
-    """The remote description rebuilt, ``kind`` being offer or answer.
+def sanitise(sdp: str, kind: str, *, loopback: bool = False, browser: bool = False) -> CleanSdp:
+    """The remote description rebuilt, ``kind`` being offer or answer; ``browser``: one end of it is one.
 
     Raises RemoteError with reason ``bad-sdp`` (its message says what is wrong) or ``no-common-codec``.
     """
-    session, sections = _split(sdp)
+    limits = (BROWSER_MAX_SDP_BYTES, BROWSER_MAX_LINES) if browser else (MAX_SDP_BYTES, MAX_LINES)
+    session, sections = _split(sdp, *limits)
     _check_layout(session, sections)
     transport = _transport(session, sections, kind)
     candidates, dropped = _candidates(sections, loopback=loopback)
@@ -85,7 +99,8 @@ def sanitise(sdp: str, kind: str, *, loopback: bool = False) -> CleanSdp:
     lines = ["v=0", "o=- 1 1 IN IP4 0.0.0.0", "s=-", "t=0 0", f"a=group:BUNDLE {' '.join(mids)}"]
     ssrcs: set[int] = set()
     for section, mid in zip(sections, mids, strict=True):
-        body = _data_lines(section) if section.kind == "application" else _rtp_lines(section, ssrcs)
+        data = section.kind == "application"
+        body = _data_lines(section) if data else _rtp_lines(section, ssrcs, browser=browser)
         lines += [body[0], "c=IN IP4 0.0.0.0", f"a=mid:{mid}", *body[1:], *candidates, *transport.lines]
     return CleanSdp(
         sdp="\r\n".join(lines) + "\r\n",
@@ -101,18 +116,18 @@ def compact(sdp: str) -> str:
     lines, sections = [], 0
     for line in sdp.split("\r\n"):
         sections += line.startswith("m=")
-        if sections < 2 or not line.startswith(("a=candidate:", "a=end-of-candidates", "a=rtcp:")):
+        if sections < 2 or not line.startswith(("a=candidate:", LAST_CANDIDATE, "a=rtcp:")):
             lines.append(line)
     return "\r\n".join(lines)
 
 
-def _split(sdp: str) -> tuple[list[str], list[_Section]]:
-    if len(sdp) > MAX_SDP_BYTES:
+def _split(sdp: str, max_bytes: int, max_lines: int) -> tuple[list[str], list[_Section]]:
+    if len(sdp) > max_bytes:
         raise _bad("too long")
     if not _PRINTABLE.fullmatch(sdp):
         raise _bad("control or non-ASCII characters")
     lines = sdp.replace("\r\n", "\n").split("\n")
-    if len(lines) > MAX_LINES or lines[0] != "v=0":
+    if len(lines) > max_lines or lines[0] != "v=0":
         raise _bad("not a session description")
     session: list[str] = []
     sections: list[_Section] = []
@@ -220,7 +235,7 @@ def _check_bundle(session: list[str], mids: list[str]) -> None:
         raise _bad("not one BUNDLE group of all sections")
 
 
-def _rtp_lines(section: _Section, ssrcs: set[int]) -> list[str]:
+def _rtp_lines(section: _Section, ssrcs: set[int], *, browser: bool) -> list[str]:
     """The m-line and attributes of an audio or video section, ``ssrcs`` collecting those already taken."""
     maps = {}
     for value in _values(section.lines, "rtpmap"):
@@ -234,12 +249,14 @@ def _rtp_lines(section: _Section, ssrcs: set[int]) -> list[str]:
     formats, lines = [main], [f"a=rtpmap:{main} {text}"]
     if section.kind == "video":
         feedback = set(_values(section.lines, "rtcp-fb"))
-        lines += [f"a=rtcp-fb:{main} {f}" for f in ("nack", "nack pli") if f"{main} {f}" in feedback]
+        known = BROWSER_FEEDBACK if browser else FEEDBACK
+        lines += [f"a=rtcp-fb:{main} {f}" for f in known if f"{main} {f}" in feedback]
         rtx = _rtx(section, maps, main)
         if rtx is not None:
             formats.append(rtx)
             lines += [f"a=rtpmap:{rtx} rtx/90000", f"a=fmtp:{rtx} apt={main}"]
-    lines += _extension_lines(section) + _ssrc_lines(section, ssrcs, rtx=len(formats) > 1)
+    lines += _extension_lines(section, BROWSER_EXTENSIONS if browser else EXTENSIONS)
+    lines += _ssrc_lines(section, ssrcs, rtx=len(formats) > 1)
     return [f"m={section.kind} 9 {RTP_PROFILE} {' '.join(formats)}", "a=sendrecv", "a=rtcp-mux", *lines]
 
 
@@ -255,12 +272,12 @@ def _rtx(section: _Section, maps: dict[str, str], main: str) -> str | None:
     return None
 
 
-def _extension_lines(section: _Section) -> list[str]:
+def _extension_lines(section: _Section, known: Mapping[str, int]) -> list[str]:
     lines, taken = [], set()
     for value in _values(section.lines, "extmap"):
         number, _, uri = value.partition(" ")
         number = number.removesuffix("/sendrecv")
-        if uri not in EXTENSIONS or not number.isdigit() or not 1 <= int(number) <= 14 or number in taken:
+        if uri not in known or not number.isdigit() or not 1 <= int(number) <= 14 or number in taken:
             continue
         taken.add(number)
         lines.append(f"a=extmap:{int(number)} {uri}")
@@ -308,15 +325,16 @@ def _candidates(sections: list[_Section], *, loopback: bool) -> tuple[list[str],
     dropped = 0
     for section in sections:
         for value in _values(section.lines, "candidate"):
-            line = _candidate(value, loopback=loopback)
+            line = candidate_line(value, loopback=loopback)
             if line is None or (len(kept) >= MAX_CANDIDATES and line not in kept):
                 dropped += 1
             else:
                 kept[line] = None
-    return [*kept, "a=end-of-candidates"], dropped
+    return [*kept, LAST_CANDIDATE], dropped
 
 
-def _candidate(value: str, *, loopback: bool) -> str | None:
+def candidate_line(value: str, *, loopback: bool) -> str | None:
+    """The line of a candidate, given without its ``a=candidate:``; None for one that may not be used."""
     parts = value.split()
     if len(parts) < 8 or not _FOUNDATION.fullmatch(parts[0]) or parts[1] != "1" or parts[6] != "typ":
         return None

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.peers import ROOT, missing, need
+from tests.netlab.namespace import namespace
+from tests.peers import ROOT, need
 
 pytestmark = [pytest.mark.real_peer("panic"), pytest.mark.timeout(150)]
 
@@ -24,7 +25,6 @@ MODULES = HERE / "node_modules"
 DEADLINE_S = 100.0
 """They take 6 to 17 s, most of it waits of their own; they would give up after 10 minutes."""
 HANG_S = 40.0
-NAMESPACE = ["unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
 TESTS = {
     "1putackget": "as-is",
     "2getget": "marked",
@@ -34,18 +34,6 @@ TESTS = {
 }
 """What ``relay.py`` is to do to the store, because the test does it to its own gun.js relay."""
 GUN_JS_PASSES = {name: name != "3puts" for name in TESTS}
-
-
-def namespace() -> list[str]:
-    """The command that gives a program its own network; without root, through a user namespace."""
-    command = NAMESPACE if os.geteuid() == 0 else [*NAMESPACE, "--map-root-user"]
-    try:
-        subprocess.run(
-            [*command, "ip", "link", "set", "lo", "up"], check=True, capture_output=True, timeout=20
-        )
-    except (OSError, subprocess.CalledProcessError) as error:
-        missing(f"a network namespace ({error})")
-    return command
 
 
 def run(name: str, folder: Path, store: str | None, *, deadline_s: float = DEADLINE_S) -> tuple[bool, str]:

@@ -128,7 +128,7 @@ import type {
 export const PROTOCOL = 1;
 
 /** SHA-256 of the schema file; `system:hello` answers with the sidecar's. */
-export const SCHEMA_SHA256 = "67f30ebfe9f77715d8f84e6f1630040ff96bb6f05174410c3444bbdcfcca91cb";
+export const SCHEMA_SHA256 = "667add4b1e856c9f06ac41a38b6858bdb4710bbaf00a97f0c9020e42e505edfb";
 
 /** Every channel with what it takes and gives; of a stream, `result` is one item. */
 export interface AlephNetIPCMap {
@@ -297,7 +297,7 @@ export const CHANNELS = {
   "call:unwatch": { stream: false, permission: null, errors: ["call.not-found", "invalid-params", "not-implemented", "resource", "too-large", "internal"], preload: "callUnwatch", since: "0.1.0" },
   "call:watch-frames": { stream: true, permission: "network:webrtc", errors: ["call.not-found", "call.wrong-state", "policy.permission-missing", "invalid-params", "not-implemented", "resource", "too-large", "internal"], preload: "callWatchFrames", since: "0.1.0" },
   "call:set-volume": { stream: false, permission: null, errors: ["call.not-found", "call.wrong-state", "invalid-params", "not-implemented", "resource", "too-large", "internal"], preload: "callSetVolume", since: "0.1.0" },
-  "conference:create": { stream: false, permission: "network:webrtc", errors: ["policy.blocked", "policy.rate-limited", "conference.full", "media.no-device", "graph.unreachable", "policy.permission-missing", "invalid-params", "not-implemented", "resource", "too-large", "internal"], preload: "conferenceCreate", since: "0.1.0" },
+  "conference:create": { stream: false, permission: "network:webrtc", errors: ["call.wrong-state", "policy.blocked", "policy.rate-limited", "conference.full", "media.no-device", "graph.unreachable", "policy.permission-missing", "invalid-params", "not-implemented", "resource", "too-large", "internal"], preload: "conferenceCreate", since: "0.1.0" },
   "conference:join": { stream: false, permission: "network:webrtc", errors: ["call.not-found", "call.wrong-state", "policy.blocked", "policy.rate-limited", "conference.full", "media.no-device", "graph.unreachable", "policy.permission-missing", "invalid-params", "not-implemented", "resource", "too-large", "internal"], preload: "conferenceJoin", since: "0.1.0" },
   "conference:leave": { stream: false, permission: null, errors: ["call.not-found", "invalid-params", "not-implemented", "resource", "too-large", "internal"], preload: "conferenceLeave", since: "0.1.0" },
   "conference:invite": { stream: false, permission: "network:webrtc", errors: ["call.not-found", "call.wrong-state", "policy.blocked", "policy.rate-limited", "conference.full", "graph.unreachable", "policy.permission-missing", "invalid-params", "not-implemented", "resource", "too-large", "internal"], preload: "conferenceInvite", since: "0.1.0" },

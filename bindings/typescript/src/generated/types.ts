@@ -511,6 +511,7 @@ export interface CallRecord {
    */
   endedAt: number;
   endReason: EndReason;
+  stats?: CallStats;
 }
 /**
  * Who this node is.
