@@ -72,6 +72,7 @@ async def _live(shake: Handshake, place: Place) -> int:
         supervision.kill_all()
         place.remove_files()
 
+    stdio.log_lost_errors(asyncio.get_running_loop(), logger)
     shutdown = Shutdown(forced)
     shutdown.listen()
     Lifeline(stdio.STDIN, shake.parent_pid, shutdown.request).start()

@@ -60,6 +60,7 @@ def serve(options: RelayOptions, stdout: int) -> int:
 
 
 async def _live(options: RelayOptions, data_dir: str, stdout: int) -> None:
+    stdio.log_lost_errors(asyncio.get_running_loop(), logger)
     shutdown = Shutdown(on_forced=lambda: None)
     shutdown.listen()
     if options.parent_pid is not None:

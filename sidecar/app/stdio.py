@@ -10,8 +10,12 @@ import os
 import select
 import sys
 import time
+from typing import TYPE_CHECKING, Any
 
 from sidecar import log
+
+if TYPE_CHECKING:
+    import asyncio
 
 STDIN, STDOUT, STDERR = 0, 1, 2
 
@@ -76,3 +80,16 @@ class LineWriter:
 def start_logs(level: str) -> None:
     """Sends every logger of this process to stderr as JSON lines."""
     log.configure(LineWriter(STDERR), lambda: time.time_ns() // 1_000_000, level)
+
+
+def log_lost_errors(loop: asyncio.AbstractEventLoop, logger: log.Logger) -> None:
+    """What fails in a task that nobody awaits, a library's included, becomes a line like all others."""
+    loop.set_exception_handler(lambda _, context: _lost(logger, context))
+
+
+def _lost(logger: log.Logger, context: dict[str, Any]) -> None:
+    import traceback  # the ready line does not wait for it
+
+    error = context.get("exception")
+    lines = traceback.format_exception(error) if isinstance(error, BaseException) else []
+    logger.warning("a task failed", problem=context.get("message"), traceback="".join(lines)[-1400:])

@@ -20,6 +20,7 @@ _BY_KIND: dict[Kind, tuple[EndReason, frozenset[EndReason]]] = {
         frozenset(
             {
                 EndReason.NO_ANSWER,
+                EndReason.BUSY,
                 EndReason.UNREACHABLE,
                 EndReason.MEDIA_FAILED,
                 EndReason.APP_GONE,

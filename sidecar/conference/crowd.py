@@ -35,8 +35,9 @@ from .presence import Presence
 from .roster import Roster, rank
 from .rules import SUSPECT_S, ConferenceRules
 
-SETTLED_MS = 60_000
-"""Who has been in for so long does not take part in a race for the last place any more."""
+SETTLED_MS = 90_000
+"""Who has been in for so long takes no part in a race for the last place any more, nor lightly in one between
+two conferences of a room: longer than from one announcement to the next, so that these have met before."""
 AGAIN_S = 1.0
 """A process that begins anew takes longer than this: a member does not make us connect more often."""
 DEPARTED_MAX = 64

@@ -402,6 +402,8 @@ class Hall:
         out = conference.adopt(call, lease, event.network_ms, now)
         for info in body.members:
             out += conference.account(info, event.network_ms, now)
+        if not conference.joined:  # another device of our user is in already
+            return out
         told = conference.say(call.facts.peer_id, Kind.JOIN, conference.join_body(None))
         return [*out, told, *self.unpark(conference, now)]
 

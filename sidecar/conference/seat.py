@@ -321,8 +321,9 @@ class Seat(Crowd):
         info = self.my_info
         if info is not None:
             left = msgspec.structs.replace(info, at=max(info.at + 1, self.network_ms(now)), left=True)
+            others = self._others(now)
             gone = self.say_of_me(left)
-            out.append(f.PutLease(call_id=self.call_id, info=gone, key=self.facts.key))
+            out.append(f.PutLease(call_id=self.call_id, info=gone, key=self.facts.key, others=others))
         out += [cf.CloseCall(call_id=self.call_id), cf.LeaveSession(call_id=self.call_id)]
         self.opened, self.lease, self._alone_since = False, "", None
         self._lease_at = self._announce_at = self._gossip_at = self._grow_at = None
@@ -372,9 +373,13 @@ class Seat(Crowd):
         if info is None:
             return []
         info = self.say_of_me(msgspec.structs.replace(info, at=max(info.at, self.network_ms(now))))
-        here = (other for user_id, other in self.present(now) if user_id != self.me.user_id)
-        others = tuple(other for other in here if other.sig)
+        others = self._others(now)
         return [f.PutLease(call_id=self.call_id, info=info, key=self.facts.key, others=others)]
+
+    def _others(self, now: float) -> tuple[MemberInfo, ...]:
+        """Who else is in, for those who look on, and for those who come when we have left."""
+        here = (other for user_id, other in self.present(now) if user_id != self.me.user_id)
+        return tuple(other for other in here if other.sig)
 
     def refresh_soon(self, now: float) -> None:
         """The one who is in for longest tells those who look on that somebody has joined."""

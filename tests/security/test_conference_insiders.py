@@ -245,7 +245,7 @@ def test_K09_a_word_of_one_conference_is_none_in_another(trio: Trio):
 
 
 def test_K09_invented_members_push_nobody_out_and_cost_no_connection(trio: Trio):
-    trio.scene.run(90.0)
+    trio.scene.run(120.0)
     cy = trio.scene.nodes["cy"]
     ghosts = [trio.ghost(number) for number in range(1, 41)]
     trio.member("cy").room = None  # as if a call had grown, where anybody may be
@@ -341,7 +341,7 @@ def test_K01_of_two_conferences_that_go_on_side_by_side_each_is_told_of_now_and_
 
 @pytest.mark.parametrize("together", [("bob",), ("bob", "ann")])
 def test_K09_a_small_id_draws_nobody_out_of_a_conference_that_stands(trio: Trio, together: tuple[str, ...]):
-    trio.scene.run(90.0)
+    trio.scene.run(120.0)
     bob = trio.scene.nodes["bob"].owner.account.identity.pub
     nonce = smaller_than(trio.call, bob)
     call_id = conference_id(ROOM, nonce, bob)

@@ -6,8 +6,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from sidecar.conference.accounts import signed, signer
 from sidecar.conference.table import State
 from sidecar.media import messages as m
 from sidecar.signaling.messages import AnnounceBody, JoinBody, Kind, MemberInfo
@@ -55,6 +57,20 @@ async def test_C20_a_conference_with_the_id_of_a_call_takes_nobody_the_power_to_
     assert await alice("call:mute-audio", callId=call_id, muted=True) == {"muted": True}
     assert await alice("call:end", callId=call_id) == {"ended": True}
     assert (await alice("call:get", callId=call_id))["state"] == "ended"
+    assert any(isinstance(command, m.CloseCall) for command in alice.media.sent)
+
+
+async def test_C08_a_call_grows_when_another_device_of_ours_is_in_already(town: Town) -> None:
+    alice, bob = await town.people(ALICE, BOB)
+    call_id = await in_a_call(alice, bob)
+    soon = town.clock.network_ms() + 1000
+    other = MemberInfo(pub=ALICE.pub, device="other", joined_at=soon, at=soon)
+    grown = announcement(1, ring=False)
+    grown = msgspec.structs.replace(grown, members=[signed(other, call_id, signer(ALICE))])
+    session = alice.calling.calls.board.board._calls[call_id].facts.session
+    await say(bob, alice, Kind.GROW, grown, call_id, session=session)
+    ended = await alice("call:get", callId=call_id)
+    assert (ended["state"], ended["endReason"]) == ("ended", "answered-elsewhere")
     assert any(isinstance(command, m.CloseCall) for command in alice.media.sent)
 
 

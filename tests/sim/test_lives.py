@@ -74,6 +74,9 @@ ONCE_BROKEN = {
     "nobody is a friend of anybody in the room": 819,
     "a graph that takes longer than a connection may": 19,
     "two halves that say nothing to each other for half a minute": 3086,
+    "two conferences of a room that change places": 49487,
+    "one device is busy, and nobody takes the call at another one": 52025,
+    "who was asked in knows only of the one who has left": 98161,
 }
 
 

@@ -109,6 +109,31 @@ def test_I07_threads_may_write_at_the_same_time() -> None:
     assert failures == []
 
 
+LOST = """
+import asyncio
+from sidecar import log
+from sidecar.app import stdio
+
+async def fails():
+    raise ValueError("a=ice-pwd:secret")
+
+async def main():
+    stdio.log_lost_errors(asyncio.get_running_loop(), log.get("media"))
+    asyncio.get_running_loop().create_task(fails())
+    await asyncio.sleep(0)
+
+stdio.start_logs("info")
+asyncio.run(main())
+"""
+
+
+def test_P03_what_fails_in_a_task_that_nobody_awaits_is_a_line_like_all_others() -> None:
+    done = subprocess.run([sys.executable, "-c", LOST], capture_output=True, text=True, check=True)
+    [line] = map(json.loads, done.stderr.splitlines())
+    assert (line["level"], line["logger"], line["msg"]) == ("warning", "media", "a task failed")
+    assert "ValueError: [redacted]" in line["traceback"]
+
+
 def test_I07_a_ready_line_nobody_reads_is_reported() -> None:
     read, write = os.pipe()
     os.close(read)

@@ -160,6 +160,21 @@ async def test_a_call_grows_by_an_invitation(town: Town) -> None:
         assert await alice(channel, **call_id) in ({"ended": True}, {"left": True})
 
 
+async def test_who_was_asked_in_meets_the_others_when_who_asked_has_left(town: Town) -> None:
+    alice, bob, carol = await town.people(ALICE, BOB, CAROL)
+    call_id = (await alice("call:initiate", userId=bob.user_id, type="audio"))["id"]
+    await bob("call:accept", callId=call_id)
+    await alice("conference:invite", callId=call_id, userId=carol.user_id)
+    await town.later(7)
+    await alice("conference:leave", callId=call_id)
+    await town.later(2)
+    await carol("conference:join", callId=call_id)
+    await town.later(10)
+    for home in (bob, carol):
+        session = people(await home("call:get", callId=call_id))
+        assert session == {bob.user_id: "connected", carol.user_id: "connected"}
+
+
 async def test_only_members_are_invited_into_the_conference_of_a_room(town: Town) -> None:
     alice, bob, carol = await town.people(ALICE, BOB, CAROL)
     call_id = {"callId": (await alice("conference:create", roomId="other", type="audio"))["id"]}

@@ -83,6 +83,7 @@ async def _run_child(stdout: int) -> None:
         raise ConfigError("relay", str(error)) from None
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    stdio.log_lost_errors(loop, logger)
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     Lifeline(stdio.STDIN, None, lambda _: _set_from_thread(loop, stop)).start()
 

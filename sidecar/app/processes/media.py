@@ -49,6 +49,7 @@ class Child:
     def run(self) -> None:
         """Until the parent says so or is gone."""
         self._writer.start()
+        stdio.log_lost_errors(self._loop, log.get("media"))
         self._loop.run_until_complete(self._serve())
 
     async def _serve(self) -> None:
