@@ -16,6 +16,7 @@ from sidecar.app.services.media_owners import Media, MediaOwners
 from sidecar.app.services.meetings import Meetings
 from sidecar.app.services.mirror import mirrored
 from sidecar.app.services.policy import Policy
+from sidecar.app.services.renderer_events import own_state
 from sidecar.app.services.renderer_media import Hub, RendererMedia
 from sidecar.app.services.social import SocialChange
 from sidecar.calls import events as e
@@ -75,6 +76,7 @@ class Calling:
             on_event=on_media_event,
             on_abandoned=self._abandoned,
             device_of=self._device_of,
+            own_state=lambda call_id: own_state(self.calls.board.session(call_id), me.user_id),
             log=log.get("renderers"),
         )
         self.media = MediaOwners(media, self.renderers)

@@ -42,7 +42,7 @@ class OwnMedia:
         return f.OpenCall(
             call_id=self.call_id,
             kinds=tuple(sorted(self.me.lines)),
-            muted=tuple(sorted(self.me.muted)),
+            muted=tuple(sorted(MediaTrackKind if self.me.held else self.me.muted)),
             owner=self.owner,
         )
 

@@ -248,8 +248,8 @@ class Audience(Seat):
             return []
         device = signal.sender.device or ""
         info = next((info for info in self.roster.of(event.user_id) if info.device == device), None)
-        if signal.kind is not Kind.END or info is None:
-            return []
+        if signal.kind is not Kind.END or info is None or info.left or signal.issued_at_ms < info.at:
+            return []  # the goodbye of an earlier stay may come late
         gone = msgspec.structs.replace(info, at=max(info.at + 1, signal.issued_at_ms), left=True, sig="")
         return self.learn(gone, event.user_id, event.network_ms, now)
 

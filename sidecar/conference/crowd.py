@@ -54,7 +54,7 @@ class Crowd(OwnMedia):
         self.pub = own.pub
         self.device = own.device
         self._sign = own.sign
-        self.roster = Roster()
+        self.roster = Roster(own=(me.user_id, own.device))
         self.members: dict[str, Member] = {}
         """Those that are there, by user id; we are not one of them."""
         self.names: dict[str, str] = {}
@@ -174,7 +174,7 @@ class Crowd(OwnMedia):
     def say_of_me(self, info: MemberInfo) -> MemberInfo:
         """Our own account from now on, as others may pass it on."""
         mine = signed(info, self.call_id, self._sign)
-        self.roster.merge(mine, own=True)
+        self.roster.merge(mine)
         return mine
 
     def learn(

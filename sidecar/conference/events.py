@@ -28,13 +28,14 @@ class Create(CallEvent, frozen=True):
 
 
 class Join(CallEvent, frozen=True):
-    """Our user joins; times as in ``Create``."""
+    """Our user joins; times as in ``Create``. ``kinds``: what he sends if not what all send at first."""
 
     lease: str
     at_ms: int
     network_ms: int
     listen_only: bool = False
     kinds: frozenset[MediaTrackKind] | None = None
+    held: bool = False
     owner: str | None = None
 
 

@@ -204,14 +204,11 @@ class Hall:
         return self._me.sign(text)
 
     def _make(self, facts: ConferenceFacts, room: Room | None, me: Person | None = None) -> Conference:
-        lines = {MediaTrackKind.AUDIO} | (
-            {MediaTrackKind.VIDEO} if facts.call_type is CallType.VIDEO else set()
-        )
         here = me or Person(
             self._me.user_id,
             self.display_name,
             ParticipantState.INVITED,
-            frozenset(lines) & self.rules.devices,
+            self.rules.lines(facts.call_type),
         )
         conference = Conference(self.rules, facts, here, self._me, room=room, gate=self.gate)
         if room is not None:
@@ -369,15 +366,16 @@ class Hall:
             return [mine.announcement(event.user_id, ring=False)] if answers else []
         if not heard.has_room(now):
             return []
-        lease, owner, kinds, muted = mine.lease, mine.owner, mine.me.lines, mine.me.muted
+        lease, owner, lines = mine.lease, mine.owner, mine.me.lines - {MediaTrackKind.SCREEN}
         out = mine.handle(ce.Superseded(call_id=mine.call_id, reason=EndReason.REPLACED), now)
-        heard.me.muted, heard.rung = muted, True
+        heard.me.muted, heard.rung = mine.me.muted, True
         join = e.Join(
             call_id=heard.call_id,
             lease=lease,
             at_ms=event.at_ms,
             network_ms=event.network_ms,
-            kinds=kinds,
+            kinds=lines,
+            held=mine.me.held,
             owner=owner,
         )
         return [*out, *heard.join(join, now), *self._settle(heard, now)]

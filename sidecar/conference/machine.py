@@ -83,8 +83,9 @@ class Conference(Audience):
     def _decline(self, _: ce.Reject, now: float) -> list[cf.Effect]:
         if decide(self.state, Trigger.DECLINE) is Verdict.WRONG:
             raise self.wrong("decline")
-        asker = self.facts.initiator_id
-        told = [self.say(asker, Kind.REJECT, ReasonBody(reason=EndReason.DECLINED.value))]
+        askers = filter(None, dict.fromkeys((self.facts.initiator_id, self.facts.told_by)))
+        declined = ReasonBody(reason=EndReason.DECLINED.value)
+        told = [self.say(asker, Kind.REJECT, declined) for asker in askers]
         was_asked = self.state is State.RINGING
         return [*(told if was_asked else []), *self.move(Trigger.DECLINE, EndReason.DECLINED, now)]
 

@@ -35,7 +35,9 @@ def nearer(info: MemberInfo) -> tuple[bool, int, str, int]:
 class Roster:
     """The merged accounts, by user id and device."""
 
-    def __init__(self, infos: Iterable[MemberInfo] = ()) -> None:
+    def __init__(self, infos: Iterable[MemberInfo] = (), *, own: tuple[str, str] | None = None) -> None:
+        """``own``: user id and device of this node, whose account always has room and is never forgotten."""
+        self._own = own
         self._users: dict[str, dict[str, MemberInfo]] = {}
         for info in infos:
             self.merge(info)
@@ -43,27 +45,29 @@ class Roster:
     def __len__(self) -> int:
         return sum(map(len, self._users.values()))
 
-    def merge(self, info: MemberInfo, *, own: bool = False) -> bool:
-        """Takes an account; whether the user is now said to be elsewhere, or later, than before. ``own``: of
-        this device, for which there always is room."""
+    def merge(self, info: MemberInfo) -> bool:
+        """Takes an account; whether the user is now said to be elsewhere, or later, than before."""
         user_id = fingerprint(info.pub)
         devices = self._users.get(user_id, {})
         known = devices.get(info.device)
         if known is not None and newer(info) <= newer(known):
             return False
-        if known is None and len(self) >= ACCOUNTS_MAX and not self._make_room(info) and not own:
+        full = known is None and len(self) >= ACCOUNTS_MAX and not self._make_room(info)
+        if full and (user_id, info.device) != self._own:
             return False
         before = self.get(user_id)
         devices = self._users.setdefault(user_id, devices)
         devices[info.device] = info
         if len(devices) > DEVICES_MAX:
-            del devices[min(devices, key=lambda device: (newer(devices[device]), device))]
+            others = (device for device in devices if (user_id, device) != self._own)
+            del devices[min(others, key=lambda device: (newer(devices[device]), device))]
         return self.get(user_id) != before
 
     def _make_room(self, info: MemberInfo) -> bool:
         """Forgets the oldest account that says nothing any more; whether there was one."""
         here = ((user_id, known) for user_id, devices in self._users.items() for known in devices.values())
-        idle = [(user_id, known) for user_id, known in here if known.left or known.at < info.at - OLD_MS]
+        old = [(user_id, known) for user_id, known in here if known.left or known.at < info.at - OLD_MS]
+        idle = [item for item in old if (item[0], item[1].device) != self._own]
         if not idle:
             return False
         user_id, oldest = min(idle, key=lambda item: (newer(item[1]), item[1].device))

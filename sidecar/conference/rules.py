@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from sidecar.calls.path_rules import PathRules
 from sidecar.calls.rules import MESH_LIMIT
-from sidecar.schema import MediaTrackKind
+from sidecar.schema import CallType, MediaTrackKind
 from sidecar.trust.rates import Rate
 
 SUSPECT_S = 2.5
@@ -55,3 +55,8 @@ class ConferenceRules:
     """The ``maxConferenceParticipants`` setting; ``MESH_LIMIT`` caps it until there is a focus."""
     path: PathRules = field(default_factory=PathRules)
     devices: frozenset[MediaTrackKind] = frozenset({MediaTrackKind.AUDIO, MediaTrackKind.VIDEO})
+
+    def lines(self, call_type: CallType) -> frozenset[MediaTrackKind]:
+        """What our user sends who joins, as far as there is a device for it."""
+        video = {MediaTrackKind.VIDEO} if call_type is CallType.VIDEO else set()
+        return self.devices & {MediaTrackKind.AUDIO, *video}

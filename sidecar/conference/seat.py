@@ -176,11 +176,19 @@ class Seat(Crowd):
         for user_id, info in list(self.roster.present()):
             if info.pub != self.pub:
                 self.learn(info, user_id, event.network_ms, now)
-        if isinstance(event, e.Join):
-            self.me.lines &= frozenset() if event.listen_only else event.kinds or self.me.lines
-        self.me.state, self.me.joined_ms = ParticipantState.CONNECTED, self.facts.at_ms(now)
+        self._take_seat(event, now)
         moved = cf.Moved(call_id=self.call_id, old=old.value, new=self.state.value, cause=Trigger.JOIN.value)
         return [moved, self.open_call(), *self._settle_in(now), self.state_change()]
+
+    def _take_seat(self, event: e.Join | e.Create, now: float) -> None:
+        """Nothing of an earlier stay is left but what our user has muted."""
+        self.me.lines, self.me.held = self.rules.lines(self.facts.call_type), False
+        if isinstance(event, e.Join):
+            self.me.lines = self.me.lines if event.kinds is None else event.kinds
+            self.me.lines = frozenset() if event.listen_only else self.me.lines
+            self.me.held = event.held
+        self.me.state, self.me.joined_ms = ParticipantState.CONNECTED, self.facts.at_ms(now)
+        self.me.left_ms = None
 
     def _enlist(self, network_ms: int) -> None:
         """We come after everybody we know of, our other devices included, whatever the clocks say: only who

@@ -29,6 +29,8 @@ GATHER_S = 0.003
 """How long writes are gathered that follow a COMMIT closely."""
 BLOCKS = (64, 8)
 """Rows written by one call, the largest that fits first."""
+PRIVATE_FILE = 0o600
+"""Only its owner reads what is kept of calls, friends and keys."""
 BUSY_S = 5.0
 """How long a lock held by another process (a backup) is waited for."""
 
@@ -54,6 +56,8 @@ class Database:
         self._queue: queue.SimpleQueue[Write | None] = queue.SimpleQueue()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch(mode=PRIVATE_FILE)
+            path.chmod(PRIVATE_FILE)
             self._writer = self._connect(path, durable=durable)
             self._migrate(migrations)
             self.reader = self._connect(path, durable=False)

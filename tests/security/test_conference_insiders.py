@@ -24,6 +24,7 @@ from sidecar.signaling.messages import (
     Kind,
     MemberInfo,
     Party,
+    ReasonBody,
     Signal,
     TargetBody,
 )
@@ -237,6 +238,16 @@ def test_K09_nobody_says_of_another_what_it_has_not_said_itself(trio: Trio, way:
         assert len(trio.member(name).participants()) == 3, "all three are still in"
 
 
+@pytest.mark.parametrize("late", [False, True])
+def test_K03_a_goodbye_of_an_earlier_stay_takes_nobody_out(trio: Trio, late: bool):
+    arrived = trio.arrived("bob", "cy", Kind.END, ReasonBody(reason="local-hangup"), trio.call)
+    said_ms = trio.account("bob").at - 1 if late else trio.now_ms()
+    signal = msgspec.structs.replace(arrived.signal, issued_at_ms=said_ms)
+    hall = trio.scene.nodes["cy"].exchange.hall
+    hall.arrived(msgspec.structs.replace(arrived, signal=signal), hall_now(trio), busy=False)
+    assert (trio.user("bob") in trio.member("cy").members) == late
+
+
 def test_K09_a_word_of_one_conference_is_none_in_another(trio: Trio):
     ann = trio.scene.nodes["ann"].owner.account.identity
     elsewhere = signed(trio.account("ann", at=trio.now_ms() + 1, left=True), "another call", signer(ann))
@@ -358,6 +369,26 @@ def test_K09_a_small_id_draws_nobody_out_of_a_conference_that_stands(trio: Trio,
     hall.arrived(trio.arrived("bob", "cy", Kind.ANNOUNCE, body, call_id), hall_now(trio), busy=False)
     assert trio.member("cy").joined
     assert not hall.get(call_id).joined
+
+
+@pytest.mark.parametrize("quiet", ["on hold", "listening"])
+def test_P02_a_merger_opens_no_microphone(trio: Trio, quiet: str):
+    me = trio.member("cy").me
+    if quiet == "on hold":
+        assert trio.scene.nodes["cy"].tell(ce.Hold(call_id=trio.call))
+    else:
+        me.lines = frozenset()
+    bob = trio.scene.nodes["bob"].owner.account.identity.pub
+    nonce = smaller_than(trio.call, bob)
+    call_id = conference_id(ROOM, nonce, bob)
+    arrived = trio.arrived("bob", "cy", Kind.ANNOUNCE, trio.made("bob", nonce), call_id)
+    said = trio.scene.nodes["cy"].exchange.hall.arrived(arrived, hall_now(trio), busy=False)
+    (opened,) = [effect for effect in said if isinstance(effect, cf.OpenCall)]
+    assert opened.call_id == call_id
+    assert set(opened.kinds) <= set(opened.muted)
+    hall = trio.scene.nodes["cy"].exchange.hall
+    assert not hall.get(call_id).me.view().audio_enabled
+    assert hall.talking() == (None if quiet == "on hold" else call_id)
 
 
 def hall_now(trio: Trio) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from sidecar.media import messages as m
 from sidecar.schema import CHANNELS
 from tests.homes import EVERYTHING, Home
 from tests.signaling_kit import ALICE, BOB, MALLORY
@@ -120,6 +121,36 @@ async def test_who_rejoins_shows_nobody_as_connected_who_is_not_yet(town: Town) 
     assert people(again)[alice.user_id] == "connecting"
 
 
+def opened(home: Home) -> m.OpenCall:
+    return next(sent for sent in reversed(home.media.sent) if isinstance(sent, m.OpenCall))
+
+
+async def test_P02_nothing_of_an_earlier_stay_is_left_in_the_next(town: Town) -> None:
+    alice, bob = await town.people(ALICE, BOB)
+    call_id = {"callId": (await alice("conference:create", roomId=ROOM, type="audio"))["id"]}
+
+    async def again(**how: Any) -> dict[str, Any]:
+        await bob("conference:leave", **call_id)
+        session = await bob("conference:join", **call_id, **how)
+        return next(person for person in session["participants"] if person["userId"] == bob.user_id)
+
+    await bob("conference:join", **call_id)
+    await bob("call:hold", **call_id)
+    me = await again()
+    assert (me["audioEnabled"], "leftAt" in me) == (True, False)
+    assert (opened(bob).sources, opened(bob).muted) == ({"audio": "tone:440"}, [])
+    assert (await bob("call:get", **call_id))["state"] != "on-hold"
+    me = await again(listenOnly=True)
+    assert (me["audioEnabled"], opened(bob).sources) == (False, {})
+    await bob("call:mute-video", **call_id, muted=False)
+    me = await again()
+    assert (me["audioEnabled"], me["videoEnabled"]) == (True, False)
+    assert opened(bob).sources == {"audio": "tone:440"}
+    await bob("call:mute-audio", **call_id, muted=True)
+    me = await again()
+    assert (me["audioEnabled"], opened(bob).muted) == (False, ["audio"]), "what he muted stays so"
+
+
 async def test_declining(town: Town) -> None:
     alice, bob = await town.people(ALICE, BOB)
     call_id = {"callId": (await alice("conference:create", roomId=ROOM, type="audio"))["id"]}
@@ -173,6 +204,36 @@ async def test_who_was_asked_in_meets_the_others_when_who_asked_has_left(town: T
     for home in (bob, carol):
         session = people(await home("call:get", callId=call_id))
         assert session == {bob.user_id: "connected", carol.user_id: "connected"}
+
+
+async def test_who_asked_somebody_in_hears_of_the_decline(town: Town) -> None:
+    alice, bob, carol = await town.people(ALICE, BOB, CAROL)
+    call_id = (await alice("call:initiate", userId=bob.user_id, type="audio"))["id"]
+    await bob("call:accept", callId=call_id)
+    await bob("conference:invite", callId=call_id, userId=carol.user_id)
+    await carol("conference:decline", callId=call_id)
+    await town.later(2)
+    assert people(await bob("call:get", callId=call_id)) == {
+        alice.user_id: "connected",
+        bob.user_id: "connected",
+    }
+    declined = bob.events("callStateChange")[-1].participant
+    assert (declined.user_id, declined.state) == (carol.user_id, "declined")
+
+
+async def test_who_leaves_and_joins_at_once_is_in(town: Town) -> None:
+    alice, bob, carol = await town.people(ALICE, BOB, CAROL)
+    call_id = (await alice("conference:create", roomId=ROOM, type="audio"))["id"]
+    for home in (bob, carol):
+        await home("conference:join", callId=call_id)
+    await town.later(5)
+    for home in (bob, carol):
+        await home("conference:leave", callId=call_id)
+        await home("conference:join", callId=call_id)
+    await town.later(10)
+    everyone = dict.fromkeys([alice.user_id, bob.user_id, carol.user_id], "connected")
+    for home in (alice, bob, carol):
+        assert people(await home("call:get", callId=call_id)) == everyone
 
 
 async def test_only_members_are_invited_into_the_conference_of_a_room(town: Town) -> None:

@@ -68,11 +68,21 @@ def test_of_one_user_the_newest_devices_are_kept():
 
 
 def test_a_full_roster_takes_nobody_in_but_ourselves():
-    roster = Roster(of_user(number) for number in range(ACCOUNTS_MAX + 10))
-    assert len(roster) == ACCOUNTS_MAX
     ours = MemberInfo(pub=PUBS[0], device="phone", joined_at=1, at=1)
-    assert not roster.merge(ours)
-    assert roster.merge(ours, own=True)
+    others = [of_user(number) for number in range(ACCOUNTS_MAX + 10)]
+    assert len(Roster(others)) == ACCOUNTS_MAX
+    assert not Roster(others).merge(ours)
+    assert Roster(others, own=(fingerprint(PUBS[0]), "phone")).merge(ours)
+
+
+def test_our_own_account_is_never_forgotten():
+    ours = MemberInfo(pub=PUBS[0], device="phone", joined_at=1, at=1)
+    user_id = fingerprint(PUBS[0])
+    roster = Roster([ours], own=(user_id, "phone"))
+    for number in range(1, 3 * ACCOUNTS_MAX):
+        roster.merge(of_user(number, at=OLD_MS * number))
+        roster.merge(msgspec.structs.replace(ours, device=f"device-{number}", at=OLD_MS * number))
+    assert ours in roster.of(user_id)
 
 
 @pytest.mark.parametrize("idle", [of_user(3, at=1, left=True), of_user(3, at=-1)])

@@ -18,6 +18,8 @@ from sidecar.log import Logger
 from sidecar.media import messages as m
 from sidecar.media.core.sdp import MAX_CANDIDATES
 from sidecar.schema import (
+    MediaStateChange,
+    MediaTrackKind,
     RtcOffer,
     RtcPeerState,
     RtcReportParams,
@@ -46,12 +48,14 @@ class Lab:
         self.news = asyncio.Event()
         self.abandoned: list[str] = []
         self.device: str | None = None
+        self.own_state: MediaStateChange | None = None
         self.media = RendererMedia(
             self,
             m.Configure(),
             on_event=self._hear,
             on_abandoned=self._abandon,
             device_of=lambda _, __: self.device,
+            own_state=lambda _: self.own_state,
             log=Logger("test"),
         )
 
@@ -119,6 +123,17 @@ def lab() -> Lab:
 
 
 # --- making a connection ----------------------------------------------------------------------------------
+
+
+async def test_P02_a_page_that_gets_a_call_that_is_muted_is_told_so_first(lab: Lab):
+    lab.own_state = MediaStateChange(
+        call_id=CALL, user_id=BOB, audio_enabled=False, video_enabled=True, screen_sharing=False
+    )
+    muted = (MediaTrackKind.AUDIO,)
+    lab.media.send(m.OpenCall(call_id=CALL, sources={}, muted=muted, owner=OURS))
+    lab.open()
+    assert [name for name, _, _ in lab.told] == ["aleph:mediaStateChange", "aleph:rtcStart"]
+    assert lab.told[0] == ("aleph:mediaStateChange", lab.own_state, OURS)
 
 
 async def test_an_offerer_is_told_to_start_and_its_offer_is_the_local_description(lab: Lab):
@@ -392,6 +407,21 @@ async def test_attaching_names_what_is_to_be_made_and_repeats_the_offer(lab: Lab
     assert [(name, to) for name, _, to in lab.told] == [("aleph:rtcOffer", OURS)]
     lab.answer()
     assert lab.media.attach(OURS, CALL) == []
+
+
+async def test_I03_a_call_that_comes_to_a_client_that_is_gone_waits_for_another(lab: Lab, monkeypatch):
+    monkeypatch.setattr(renderer_media, "GONE_GRACE_S", 0.0)
+    lab.media.client_gone(OURS)
+    lab.open()
+    lab.media.attach(OTHER, CALL)
+    lab.offer(client=OTHER)
+    lab.media.send(m.CloseCall(call_id=CALL))
+    lab.open()
+    await lab.news.wait()
+    while not lab.abandoned:
+        lab.news.clear()
+        await lab.news.wait()
+    assert lab.abandoned == [CALL]
 
 
 async def test_I03_a_client_that_comes_back_in_time_keeps_its_calls(lab: Lab, monkeypatch):

@@ -14,6 +14,7 @@ from sidecar.app.channels.call import CallChannels
 from sidecar.app.services import renderer_media
 from sidecar.app.services.call_media import CallMedia
 from sidecar.app.services.media_owners import MediaOwners
+from sidecar.app.services.renderer_events import own_state
 from sidecar.app.services.renderer_media import RendererMedia
 from sidecar.calls import events as e
 from sidecar.calls.facts import digest
@@ -80,6 +81,7 @@ class Lab(Bench):
             on_event=self.on_media,
             on_abandoned=lambda call_id: self.calls.handle(e.End(call_id=call_id, reason=EndReason.APP_GONE)),
             device_of=lambda call_id, user_id: self.calls.board.device_of(call_id, user_id),
+            own_state=lambda call_id: own_state(self.calls.board.session(call_id), self.calls.board.user_id),
             log=Logger("renderers"),
         )
         owners = MediaOwners(self.process, self.renderers)
@@ -156,6 +158,15 @@ async def test_a_page_calls_talks_and_hangs_up(lab: Lab):
         await lab.page.refused("rtc:report", callId=call_id, targetUserId=BOB, gen=0, state="connected")
         == "call.not-found"
     )
+
+
+async def test_P02_a_page_that_comes_back_is_told_what_is_muted(lab: Lab):
+    call_id = await lab.talking()
+    await lab.page("call:mute-audio", callId=call_id, muted=True)
+    await lab.page.hears("aleph:mediaStateChange")
+    await lab.page("rtc:attach", callId=call_id)
+    (told,) = await lab.page.hears("aleph:mediaStateChange")
+    assert (told["callId"], told["audioEnabled"], told["videoEnabled"]) == (call_id, False, True)
 
 
 async def test_a_page_takes_a_call(lab: Lab):

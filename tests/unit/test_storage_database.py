@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import stat
 import threading
 from pathlib import Path
 
@@ -80,6 +81,13 @@ def test_R13_a_full_disk_loses_the_write_and_keeps_the_file(tmp_path: Path) -> N
     check = sqlite3.connect(tmp_path / "a.db")
     assert check.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     check.close()
+
+
+def test_only_its_owner_reads_it(tmp_path: Path) -> None:
+    path = tmp_path / "open.db"
+    path.touch(mode=0o644)
+    Database(path, SCHEMA, direct).close()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_migrations_run_once_and_only_the_new_ones(tmp_path: Path) -> None:

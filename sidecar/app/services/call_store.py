@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sidecar.errors import UnavailableError
 from sidecar.storage.database import CallSoon, Database
 
 DATABASE = "calls.db"
@@ -40,11 +39,5 @@ _MIGRATIONS = (
 
 
 def open_store(data_dir: Path, call_soon: CallSoon) -> Database:
-    """Raises UnavailableError if the file cannot be opened. Only its owner may read it, envelopes and all."""
-    path = data_dir / DATABASE
-    try:
-        path.touch(mode=0o600)
-        path.chmod(0o600)
-    except OSError as error:
-        raise UnavailableError(f"cannot open {path}: {error.strerror}") from None
-    return Database(path, _MIGRATIONS, call_soon)
+    """Raises UnavailableError if the file cannot be opened."""
+    return Database(data_dir / DATABASE, _MIGRATIONS, call_soon)

@@ -4,7 +4,30 @@ from __future__ import annotations
 
 from sidecar.app.services.renderer_link import RendererLink
 from sidecar.media import messages as m
-from sidecar.schema import ICEServerConfig, IceTransportPolicy, RtcAnswer, RtcOffer, RtcRole, RtcStart
+from sidecar.schema import (
+    CallSession,
+    ICEServerConfig,
+    IceTransportPolicy,
+    MediaStateChange,
+    RtcAnswer,
+    RtcOffer,
+    RtcRole,
+    RtcStart,
+)
+
+
+def own_state(session: CallSession | None, user_id: str) -> MediaStateChange | None:
+    """What our user, whose id is given, sends in a call."""
+    me = next((p for p in session.participants if p.user_id == user_id), None) if session else None
+    if session is None or me is None:
+        return None
+    return MediaStateChange(
+        call_id=session.id,
+        user_id=user_id,
+        audio_enabled=me.audio_enabled,
+        video_enabled=me.video_enabled,
+        screen_sharing=me.screen_sharing,
+    )
 
 
 def start(opening: m.OpenPeer) -> RtcStart:

@@ -2,14 +2,16 @@
 ``aleph:rtc*`` events, to the client that has the call; what that says comes back as the media process would
 say it. So nobody above knows the difference.
 
-Muting and holding need no word of their own: the page hears of them by ``aleph:mediaStateChange``. What one
-core says to the other over the control channel (``SendControl``) finds no way through a page: signals take
-the graph, gossip is left to the other members.
+Muting and holding need no word of their own: the page hears of them by ``aleph:mediaStateChange``, anew when
+it gets a call that is muted already and when it attaches. What one core says to the other over the control
+channel (``SendControl``) finds no way through a page: signals take the graph, gossip is left to the other
+members.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -24,6 +26,7 @@ from sidecar.media import messages as m
 from sidecar.media.core.addresses import loopback_allowed, parse_networks
 from sidecar.schema import (
     EndReason,
+    MediaStateChange,
     RtcReportParams,
     RtcSendAnswerParams,
     RtcSendIceParams,
@@ -33,6 +36,8 @@ from sidecar.schema import (
 
 GONE_GRACE_S = 10.0
 """For a client that is gone to come back: a page that reloads, a main process that connects again."""
+AWAY_MAX = 64
+"""Clients that have gone and are remembered."""
 
 
 class Hub(Protocol):
@@ -52,13 +57,15 @@ class RendererMedia:
         on_event: Callable[[m.Event], None],
         on_abandoned: Callable[[str], None],
         device_of: Callable[[str, str], str | None],
+        own_state: Callable[[str], MediaStateChange | None],
         log: Logger,
     ) -> None:
         """``on_abandoned``: nobody has come back for this call. ``device_of``: which device of a user a call
-        is with, None as long as that is not known."""
+        is with, None as long as that is not known. ``own_state``: what our user sends in a call."""
         self._hub = hub
         self._on_abandoned = on_abandoned
         self._device_of = device_of
+        self._own_state = own_state
         self._log = log
         self._on_event = on_event
         self._around = Surroundings(
@@ -72,6 +79,8 @@ class RendererMedia:
             log=log,
         )
         self._calls: dict[str, RendererCall] = {}
+        self._away: deque[str] = deque(maxlen=AWAY_MAX)
+        """Clients that have gone: a call may still come to one, in the place of another."""
 
     def __contains__(self, call_id: object) -> bool:
         return call_id in self._calls
@@ -82,7 +91,11 @@ class RendererMedia:
         """Performs what concerns a front end; a command about a call that is over is ignored."""
         match command:
             case m.OpenCall(call_id=call_id, owner=str(owner)) if call_id not in self._calls:
-                self._calls[call_id] = RendererCall(owner)
+                call = self._calls[call_id] = RendererCall(owner)
+                if command.muted:
+                    self._tell_own(call_id, call)
+                if owner in self._away:
+                    self._wait_for(call_id, call)
             case m.OpenPeer():
                 self._open(command)
             case m.ApplyAnswer():
@@ -158,9 +171,12 @@ class RendererMedia:
             raise self._unknown()
         if call.owner != client_id and call.gone is None:
             raise wrong("another client has the media of this call")
+        if client_id in self._away:
+            self._away.remove(client_id)
         if call.back():
             self._log.info("media of a call taken over", call_id=call_id)
         call.owner = client_id
+        self._tell_own(call_id, call)
         missing = [link for link in call.links.values() if not link.described]
         for link in call.links.values():
             link.claim()
@@ -184,11 +200,15 @@ class RendererMedia:
 
     def client_gone(self, client_id: str) -> None:
         """Its calls wait a moment for it, or for another to attach."""
-        loop = asyncio.get_running_loop()
+        self._away.append(client_id)
         for call_id, call in self._calls.items():
             if call.owner == client_id and call.gone is None:
-                self._log.warning("front end of a call is gone", call_id=call_id)
-                call.gone = loop.call_later(GONE_GRACE_S, self._on_abandoned, call_id)
+                self._wait_for(call_id, call)
+
+    def _wait_for(self, call_id: str, call: RendererCall) -> None:
+        self._log.warning("front end of a call is gone", call_id=call_id)
+        loop = asyncio.get_running_loop()
+        call.gone = loop.call_later(GONE_GRACE_S, self._on_abandoned, call_id)
 
     def _meant(
         self, client_id: str, said: RtcSendOfferParams | RtcSendAnswerParams | RtcSendIceParams
@@ -210,6 +230,12 @@ class RendererMedia:
 
     def _tell(self, call: RendererCall, name: str, data: msgspec.Struct) -> None:
         self._hub.emit(name, data, to=call.owner)
+
+    def _tell_own(self, call_id: str, call: RendererCall) -> None:
+        """A page that knows nothing of a call yet would send what our user has muted."""
+        state = self._own_state(call_id)
+        if state is not None:
+            self._tell(call, "aleph:mediaStateChange", state)
 
     @staticmethod
     def _unknown() -> LocalError:
